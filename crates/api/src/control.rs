@@ -1,0 +1,137 @@
+//! What the API needs of a node: the seam between HTTP and the engine.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+/// What kind of failure a [`Fault`] is; it decides the HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// No such folder, device or address.
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    /// The caller has not proved that it may ask.
+    Denied,
+    /// The request contradicts the state that the node is in.
+    Conflict,
+    /// The node cannot do this (yet).
+    Unsupported,
+    /// The node failed: a disk, the database, or a fault of its own.
+    Internal,
+}
+
+/// Why a request failed: what happened, why, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Fault {
+    /// The kind of failure.
+    pub kind: FaultKind,
+    /// What failed and why, in one line for a person.
+    pub message: String,
+    /// What the person can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl Fault {
+    /// A fault without advice.
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), advice: None }
+    }
+
+    /// The same fault with a word on what to do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// What the API needs of a running node.
+///
+/// Folders arrive by the exact name that [`Control::status`] gives them and devices by their whole
+/// PeerId: the server has resolved paths and prefixes before. All paths are absolute. Cloning is
+/// cheap and gives another handle on the same node.
+pub trait Control: Clone + Send + Sync + 'static {
+    /// What the node is doing, as `dunlin status --json` prints it.
+    fn status(&self) -> impl Future<Output = Result<Status, Fault>> + Send;
+
+    /// Makes the directory a folder with a fresh sync-id; a directory that is one already is told.
+    fn add_folder(
+        &self,
+        path: PathBuf,
+        label: Option<String>,
+    ) -> impl Future<Output = Result<FolderInfo, Fault>> + Send;
+
+    /// Joins the folder of a join code at a directory, which is made if it is missing.
+    fn join(
+        &self,
+        code: String,
+        path: PathBuf,
+    ) -> impl Future<Output = Result<FolderInfo, Fault>> + Send;
+
+    /// A join code of the folder, of this device's own tier or a weaker one.
+    fn share(
+        &self,
+        folder: String,
+        tier: Option<String>,
+    ) -> impl Future<Output = Result<String, Fault>> + Send;
+
+    /// Waits until all folders are in sync with every connected device; seconds at most, or
+    /// for as long as it takes.
+    fn wait(
+        &self,
+        timeout_s: Option<f64>,
+    ) -> impl Future<Output = Result<WaitOutcome, Fault>> + Send;
+
+    /// Looks at the disk now, in one folder or in all, and returns when that is done.
+    fn scan(&self, folder: Option<String>) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Stops a folder until it is resumed.
+    fn pause(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Takes a paused folder up again.
+    fn resume(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Forgets a folder; its files stay where they are.
+    fn remove(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Lets a held mass deletion happen.
+    fn approve(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Takes a held mass deletion back.
+    fn undo(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Changes one setting of a folder.
+    fn set(
+        &self,
+        folder: String,
+        key: String,
+        value: String,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Gives a device another name.
+    fn rename_device(
+        &self,
+        device: String,
+        name: String,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Ends a device's membership in all folders of this node.
+    fn remove_device(&self, device: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Looks at key, database, folders, limits, ports and clock.
+    fn doctor(&self) -> impl Future<Output = Result<Vec<Check>, Fault>> + Send;
+
+    /// What happens from now on; a slow receiver loses the oldest and is told how many.
+    fn subscribe(&self) -> broadcast::Receiver<Event>;
+
+    /// Asks the node to stop; returns at once.
+    fn shutdown(&self) -> impl Future<Output = ()> + Send;
+}
