@@ -1,0 +1,19 @@
+//! The numbers that bound the mesh: sizes, queues, tables and times.
+
+/// The largest message that [`Mesh::send`](crate::Mesh::send) takes, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The largest message that [`Mesh::broadcast`](crate::Mesh::broadcast) takes, in bytes.
+pub const BROADCAST_BYTES_MAX: usize = 31 * 1024;
+
+/// Messages that may wait to be sent to one peer.
+pub const QUEUE_MESSAGES_MAX: usize = 4096;
+
+/// Bytes that may wait to be sent to one peer.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Folders that one device may offer to one peer.
+pub const FOLDERS_MAX: usize = 1024;
+
+/// Events that may wait for the consumer of [`MeshEvent`](crate::MeshEvent).
+pub const EVENTS_MAX: usize = 1024;
