@@ -1,0 +1,2 @@
+//! What a node costs that has nothing to do.
+fn main() {}
