@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The versioned index of one folder: what every device agrees on.
+//!
+//! A folder is a set of *entries* with identities of their own. Devices change entries by signed
+//! records, numbered by their author; every record commutes with every other, so that devices which
+//! hold the same records hold the same state, whatever the order, loss or repetition on the way.
+//! [`Index`] keeps the state, [`view`](Index::children) maps it to one file tree by a pure function,
+//! and [`sync`] exchanges what devices lack.
+//!
+//! Nothing here opens a socket, reads a clock or draws randomness: time comes in as [`Millis`],
+//! randomness as seeds, the disk through [`Storage`].
+
+pub mod index;
+mod context;
+mod error;
+mod ids;
+mod item;
+mod name;
+mod record;
+mod segment;
+pub mod storage;
+pub mod sync;
+
+pub use context::Context;
+pub use error::{IndexError, MergeError};
+pub use ids::{Author, Dot, EntryId, Millis};
+pub use index::{Committed, Config, Counts, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier};
+pub use item::{Content, Item, ItemKey, Kind, NewEntry};
+pub use name::{NAME_BYTES_MAX, NameError, PRIVATE_NAME, PathError, RelPath, SafeName};
+pub use segment::SegmentError;
+pub use storage::{Batch, MemStore, SledStore, Storage, StorageError};

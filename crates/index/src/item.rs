@@ -1,0 +1,118 @@
+//! What the index holds of an entry, and how it is shown.
+
+use bincode::{Decode, Encode};
+use dunlin_identity::Hash;
+
+use crate::ids::{Dot, EntryId};
+use crate::name::SafeName;
+
+/// What an entry is; never changes (a change of type is a delete and a create).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// One value of an entry's content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Content {
+    /// A file's content.
+    File {
+        /// The BLAKE3 hash of the bytes of a small file, else of its manifest.
+        root: Hash,
+        /// The number of bytes.
+        size: u64,
+        /// The time of the last change, in nanoseconds since 1970.
+        mtime_ns: i64,
+        /// The hash of the text's merge state, when there is one.
+        text: Option<Hash>,
+    },
+    /// Where a symbolic link points, as written in it; at most 4,095 bytes.
+    Symlink {
+        /// The target, never followed here.
+        target: String,
+    },
+    /// A directory has no content of its own.
+    Directory,
+}
+
+impl Content {
+    /// Gives the kind of entry that can have this content.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::File,
+            Self::Symlink { .. } => Kind::Symlink,
+            Self::Directory => Kind::Directory,
+        }
+    }
+
+    /// Tells whether both show the user the same (times and merge states aside).
+    pub fn same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { root: a, size: x, .. }, Self::File { root: b, size: y, .. }) => {
+                a == b && x == y
+            }
+            (Self::Symlink { target: a }, Self::Symlink { target: b }) => a == b,
+            (Self::Directory, Self::Directory) => true,
+            _ => false,
+        }
+    }
+
+    /// Gives the number of bytes that a file's content has; 0 for others.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::File { size, .. } => *size,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn mtime_ns(&self) -> i64 {
+        match self {
+            Self::File { mtime_ns, .. } => *mtime_ns,
+            _ => 0,
+        }
+    }
+}
+
+/// What a new entry begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its first content, of the same kind.
+    pub content: Content,
+    /// Its permission bits, within 0o7777.
+    pub mode: u32,
+}
+
+/// Names an item of the view: an entry, and which of its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct ItemKey {
+    /// The entry.
+    pub entry: EntryId,
+    /// The dot of the content value that is shown; none for a directory.
+    pub dot: Option<Dot>,
+}
+
+/// One thing that the view shows: what a device is to have on its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Item {
+    /// Names the entry and the value.
+    pub key: ItemKey,
+    /// The canonical identity of the directory that it is shown in.
+    pub parent: EntryId,
+    /// The name that it is shown under.
+    pub name: SafeName,
+    /// What it is.
+    pub kind: Kind,
+    /// Its permission bits, within 0o7777.
+    pub mode: u32,
+    /// What it contains.
+    pub content: Content,
+    /// Whether it stands beside a winner under a derived name.
+    pub conflict: bool,
+}
