@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Moving blocks between devices: QUIC, the block protocol, and the scheduler of many sources.
+//!
+//! [`Transfer`] is the handle. It asks all connected members that may have a block, checks every
+//! block against its BLAKE3 address before anybody sees it, and serves other members' requests
+//! out of a [`BlockSource`]. Who may ask is the [`Gate`]'s word.
+
+mod api;
+mod node;
+
+pub use api::{
+    BlockIo, BlockSource, BoxFuture, FetchError, Fetched, Gate, Limits, OpenStream, Priority,
+    Traffic, TransferConfig, TransferError,
+};
+pub use node::Transfer;
