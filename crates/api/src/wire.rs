@@ -1,0 +1,150 @@
+//! The bodies of requests and answers that are not the engine's own types.
+
+use std::collections::BTreeMap;
+
+use dunlin_engine::types::Status;
+use serde::{Deserialize, Serialize};
+
+use crate::control::Fault;
+
+/// The largest request body that is read, in bytes.
+pub const BODY_MAX: usize = 64 * 1024;
+/// The largest answer that a client reads, in bytes; event streams are bounded by the line.
+pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// The longest event line that a client reads, in bytes.
+pub const LINE_MAX: usize = 1024 * 1024;
+
+/// Body of `POST /v1/folders`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddFolder {
+    /// The directory, absolute.
+    pub path: String,
+    /// The folder's name; the directory's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// Body of `POST /v1/join`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The join code.
+    pub code: String,
+    /// The directory, absolute.
+    pub path: String,
+}
+
+/// Body of `POST /v1/folders/{folder}/share`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// `write`, `read` or `store`; this device's own tier when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+}
+
+/// Answer of `POST /v1/folders/{folder}/share`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareCode {
+    /// The join code.
+    pub code: String,
+}
+
+/// Body of `PUT /v1/folders/{folder}/settings/{key}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// The new value, as it would be typed.
+    pub value: String,
+}
+
+/// Body of `PATCH /v1/devices/{device}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenameDevice {
+    /// The device's new name.
+    pub name: String,
+}
+
+/// Query of `GET /v1/wait`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    /// Seconds after which the wait runs out; never when absent.
+    #[serde(default)]
+    pub timeout_s: Option<f64>,
+}
+
+/// Body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: Fault,
+}
+
+/// A device, over all folders of a node: an element of `GET /v1/devices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSummary {
+    /// Its PeerId.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the device that answers.
+    pub this: bool,
+    /// Whether there is a connection now.
+    pub connected: bool,
+    /// Whether every folder that is shared with it is in sync with it.
+    pub in_sync: bool,
+    /// How it is reached: `lan`, `direct` or `relayed`.
+    pub path: Option<String>,
+    /// When it was last connected, RFC 3339 in UTC.
+    pub last_seen: Option<String>,
+    /// The names of the folders that are shared with it.
+    pub folders: Vec<String>,
+}
+
+/// The devices of a node: the node's own first, then the others by name and PeerId.
+pub fn devices(status: &Status) -> Vec<DeviceSummary> {
+    let mut others: BTreeMap<&str, DeviceSummary> = BTreeMap::new();
+    for folder in &status.folders {
+        for device in folder.devices.iter().filter(|device| device.device != status.device) {
+            let summary = others.entry(&device.device).or_insert_with(|| DeviceSummary {
+                device: device.device.clone(),
+                name: String::new(),
+                this: false,
+                connected: false,
+                in_sync: true,
+                path: None,
+                last_seen: None,
+                folders: Vec::new(),
+            });
+            if summary.name.is_empty() {
+                summary.name.clone_from(&device.name);
+            }
+            summary.connected |= device.connected;
+            summary.in_sync &= device.in_sync;
+            if summary.path.is_none() {
+                summary.path.clone_from(&device.path);
+            }
+            // RFC 3339 in UTC sorts as text.
+            if device.last_seen > summary.last_seen {
+                summary.last_seen.clone_from(&device.last_seen);
+            }
+            summary.folders.push(folder.name.clone());
+        }
+    }
+    let own = DeviceSummary {
+        device: status.device.clone(),
+        name: status.name.clone(),
+        this: true,
+        connected: true,
+        in_sync: true,
+        path: None,
+        last_seen: None,
+        folders: status.folders.iter().map(|folder| folder.name.clone()).collect(),
+    };
+    let mut others: Vec<_> = others.into_values().collect();
+    others.sort_by(|a, b| (&a.name, &a.device).cmp(&(&b.name, &b.device)));
+    std::iter::once(own).chain(others).collect()
+}

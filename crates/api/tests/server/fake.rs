@@ -1,0 +1,159 @@
+//! A node that only remembers what it was asked.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use dunlin_api::{Control, Fault, FaultKind};
+use dunlin_engine::types::{
+    Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
+};
+use tokio::sync::{broadcast, watch};
+
+/// The PeerId of the fake node's other device.
+pub(crate) const NAS: &str = "12D3KooWNas";
+
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) stopped: watch::Sender<bool>,
+    /// Waits that are under way now.
+    pub(crate) waiting: watch::Sender<usize>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: Arc::default(),
+            events: broadcast::channel(4).0,
+            stopped: watch::channel(false).0,
+            waiting: watch::channel(0).0,
+        }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn note(&self, what: String) -> Result<(), Fault> {
+        self.asked.lock().unwrap().push(what);
+        Ok(())
+    }
+}
+
+/// Counts a wait for as long as it lives.
+struct Waiting(watch::Sender<usize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Control for Fake {
+    async fn status(&self) -> Result<Status, Fault> {
+        let nas = DeviceStatus {
+            device: NAS.into(),
+            name: "nas".into(),
+            connected: true,
+            in_sync: true,
+            path: Some("lan".into()),
+            last_seen: None,
+        };
+        let folder = FolderStatus {
+            name: "My files".into(),
+            path: "/srv/my files".into(),
+            tier: "write".into(),
+            state: FolderState::Idle,
+            error: None,
+            files: 3,
+            dirs: 1,
+            bytes: 12,
+            need_files: 0,
+            need_bytes: 0,
+            conflicts: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            devices: vec![nas],
+            problems: Vec::new(),
+        };
+        let device = "12D3KooWOwn".into();
+        Ok(Status { device, name: "laptop".into(), folders: vec![folder], ..Status::default() })
+    }
+
+    async fn add_folder(&self, path: PathBuf, label: Option<String>) -> Result<FolderInfo, Fault> {
+        let name = label.unwrap_or_else(|| "unnamed".into());
+        Ok(FolderInfo { name, path: path.display().to_string(), join: "dunlin1x".into() })
+    }
+
+    async fn join(&self, code: String, path: PathBuf) -> Result<FolderInfo, Fault> {
+        if code == "bad" {
+            let fault = Fault::new(FaultKind::Invalid, "the join code is mistyped");
+            return Err(fault.advise("copy it again"));
+        }
+        Ok(FolderInfo { name: "joined".into(), path: path.display().to_string(), join: code })
+    }
+
+    async fn share(&self, folder: String, tier: Option<String>) -> Result<String, Fault> {
+        Ok(format!("{folder}/{}", tier.as_deref().unwrap_or("own")))
+    }
+
+    async fn wait(&self, timeout_s: Option<f64>) -> Result<WaitOutcome, Fault> {
+        self.waiting.send_modify(|count| *count += 1);
+        let _waiting = Waiting(self.waiting.clone());
+        match timeout_s {
+            Some(seconds) if seconds < 1.0 => Ok(WaitOutcome::TimedOut),
+            Some(_) => Ok(WaitOutcome::InSync),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn scan(&self, folder: Option<String>) -> Result<(), Fault> {
+        self.note(format!("scan {folder:?}"))
+    }
+
+    async fn pause(&self, folder: String) -> Result<(), Fault> {
+        self.note(format!("pause {folder}"))
+    }
+
+    async fn resume(&self, folder: String) -> Result<(), Fault> {
+        self.note(format!("resume {folder}"))
+    }
+
+    async fn remove(&self, folder: String) -> Result<(), Fault> {
+        self.note(format!("remove {folder}"))
+    }
+
+    async fn approve(&self, folder: String) -> Result<(), Fault> {
+        self.note(format!("approve {folder}"))
+    }
+
+    async fn undo(&self, folder: String) -> Result<(), Fault> {
+        self.note(format!("undo {folder}"))
+    }
+
+    async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
+        self.note(format!("set {folder} {key}={value}"))
+    }
+
+    async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {
+        self.note(format!("rename {device} {name}"))
+    }
+
+    async fn remove_device(&self, _device: String) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Unsupported, "cannot remove a device yet"))
+    }
+
+    async fn doctor(&self) -> Result<Vec<Check>, Fault> {
+        let check = Check { name: "clock".into(), ok: true, detail: "right".into(), advice: None };
+        Ok(vec![check])
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn shutdown(&self) {
+        self.stopped.send_replace(true);
+    }
+}
