@@ -20,10 +20,14 @@
 //! protocol is described in `docs/mesh.md`.
 
 mod config;
+mod envelope;
 mod error;
 mod event;
+mod gate;
 mod handle;
 pub mod limits;
+mod peering;
+mod wire;
 
 pub use config::MeshConfig;
 pub use error::{MeshError, SendError};

@@ -17,3 +17,19 @@ pub const FOLDERS_MAX: usize = 1024;
 
 /// Events that may wait for the consumer of [`MeshEvent`](crate::MeshEvent).
 pub const EVENTS_MAX: usize = 1024;
+
+/// Commands that may wait for the swarm's task.
+pub(crate) const COMMANDS_MAX: usize = 1024;
+
+/// Bytes that sealing and signing add to a broadcast.
+pub(crate) const ENVELOPE_OVERHEAD_BYTES: usize = 152;
+
+/// The largest gossip message on the wire, in bytes. Messages within some 136 bytes of it would
+/// be taken and never arrive, so it lies far above the largest envelope.
+pub(crate) const GOSSIP_TRANSMIT_MAX: usize = 64 * 1024;
+
+const _: () =
+    assert!(BROADCAST_BYTES_MAX + ENVELOPE_OVERHEAD_BYTES + 1024 <= GOSSIP_TRANSMIT_MAX);
+
+/// Broadcasts that are remembered, so that none is delivered twice.
+pub(crate) const SEEN_MAX: usize = 16 * 1024;
