@@ -2,5 +2,20 @@
 //!
 //! `docs/testing.md` says how to run these tests and what they need.
 
+mod apart;
+mod command_line;
+mod conflict;
+mod control;
+mod first_sync;
+mod full_disk;
+mod ignoring;
+mod interrupted;
+mod joining;
+mod local_sync;
+mod mass_deletion;
+mod online;
+mod operations;
+mod save_patterns;
 #[path = "../support/mod.rs"]
 mod support;
+mod vanished;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::mount::Mount;
 use super::network::{Network, Place};
 use super::snapshot::{Snapshot, assert_same_tree};
 use super::status::{Folder, Ready, State, Status};
@@ -210,6 +211,23 @@ impl Node {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// How the process ended, if it has ended by itself.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        match child.try_wait() {
+            Ok(Some(status)) => status.code(),
+            _ => {
+                self.child = Some(child);
+                None
+            }
+        }
+    }
+
+    /// Says that the home knows the folder already, by another way than [`Node::spawn`].
+    pub(crate) fn assume_joined(&mut self) {
+        self.joined = true;
+    }
+
     /// The process's id.
     #[track_caller]
     pub(crate) fn pid(&self) -> u32 {
@@ -322,9 +340,10 @@ fn find_ready(text: &str) -> Option<Ready> {
 
 /// Some nodes on one network, for one folder. The first makes it, the others join.
 pub(crate) struct Group {
-    // In the order in which they must go: processes, their network, their files.
+    // In the order in which they must go: processes, their network, mounts, files.
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
+    pub(crate) mounts: Vec<Mount>,
     pub(crate) base: TempDir,
 }
 
@@ -349,7 +368,7 @@ impl Group {
             node
         });
         let nodes = nodes.collect();
-        Self { nodes, network, base }
+        Self { nodes, network, mounts: Vec::new(), base }
     }
 
     /// Two nodes that run and know each other.
