@@ -8,6 +8,7 @@ mod conflict;
 mod control;
 mod first_sync;
 mod full_disk;
+mod harness;
 mod ignoring;
 mod interrupted;
 mod joining;

@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod options;
 pub(crate) mod process;
 pub(crate) mod snapshot;
 pub(crate) mod status;
