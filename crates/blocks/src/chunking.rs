@@ -69,9 +69,8 @@ impl Chunking {
 }
 
 /// The addresses of the blocks of zeros that a hole is cut into, one for each step.
-static HOLES: LazyLock<[(u32, Hash); 3]> = LazyLock::new(|| {
-    STEPS.map(|(_, avg)| (avg * 4, address(&vec![0; avg as usize * 4])))
-});
+static HOLES: LazyLock<[(u32, Hash); 3]> =
+    LazyLock::new(|| STEPS.map(|(_, avg)| (avg * 4, address(&vec![0; avg as usize * 4]))));
 
 /// Returns whether the block is a whole block of zeros, as the inside of a hole (or a long run of
 /// zeros) is cut into. Such a block need neither be fetched nor written to a fresh file.

@@ -41,5 +41,5 @@ pub const FILE_MAX: u64 = 4 << 40;
 /// Returns the address of a block: the BLAKE3 hash of its bytes.
 #[must_use]
 pub fn address(block: &[u8]) -> Hash {
-    Hash(*blake3::hash(block).as_bytes())
+    Hash::of(block)
 }
