@@ -1,2 +1,63 @@
-//! Placeholder.
-fn main() {}
+//! The program `dunlin`: the command line, and the wiring of a node. No logic of its own.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod adapter;
+mod cli;
+mod commands;
+mod context;
+mod failure;
+mod logging;
+mod offline;
+mod output;
+mod progress;
+mod qr;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+
+/// Fewer workers than this, and one busy task holds up all others.
+const WORKERS_MIN: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.global);
+    let json = cli.global.json;
+    match start(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn start(cli: Cli) -> Result<Exit, Failure> {
+    let context = Context::new(&cli.global)?;
+    runtime(runs_node(&cli.command))?.block_on(commands::run(&context, cli.command))
+}
+
+/// Whether a command runs a node itself, rather than asking one.
+fn runs_node(command: &Command) -> bool {
+    match command {
+        Command::Up(_) | Command::Sync(_) => true,
+        Command::Join(join) => join.up,
+        _ => false,
+    }
+}
+
+/// The runtime: with workers for all cores for a node, on this thread alone for a question to one.
+fn runtime(for_node: bool) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = if for_node {
+        let cores = std::thread::available_parallelism().map_or(WORKERS_MIN, usize::from);
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(cores.max(WORKERS_MIN));
+        builder
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    builder.enable_all().build().map_err(|error| Failure::new(format!("cannot start: {error}")))
+}

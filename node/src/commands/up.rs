@@ -1,0 +1,210 @@
+//! `dunlin up`: the node in the foreground.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use dunlin_api::{ApiAddress, Client, ClientError, Control, Server};
+use dunlin_engine::types::{Event, FolderInfo};
+use dunlin_engine::{Node, NodeConfig};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::adapter::{Adapter, fault};
+use crate::cli::{Api, NodeFlags, Up};
+use crate::commands::narrate;
+use crate::context::{Context, absolute};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, printable_lines};
+use crate::progress::{self, Progress};
+use crate::qr;
+use crate::signals::Signals;
+
+pub(crate) async fn run(context: &Context, up: Up) -> Result<Exit, Failure> {
+    let dirs = up.dirs.iter().map(|dir| absolute(dir)).collect::<Result<Vec<_>, _>>()?;
+    match Client::connect(&context.home).await {
+        Err(ClientError::NotRunning(_)) => node(context, &dirs, &up.node, None).await,
+        Ok(_) => Err(already_running(&context.home)),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn already_running(home: &Path) -> Failure {
+    Failure::new(format!("a node is running already for {}", home.display()))
+        .advise("dunlin status, or stop it first")
+        .advise("--home DIR for a second node on this machine")
+}
+
+/// Runs a node until a signal or a request ends it, and stops it in good order.
+pub(crate) async fn node(
+    context: &Context,
+    dirs: &[PathBuf],
+    flags: &NodeFlags,
+    join: Option<(&str, &Path)>,
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let Some(started) = unless_stopped(&mut signals, Node::start(config(context, flags))).await
+    else {
+        return Ok(Exit::Done);
+    };
+    let node = started.map_err(|error| Failure::from(fault(&error)).during("cannot start"))?;
+    let adapter = Adapter::new(node.clone());
+    let result = serve(context, &node, &adapter, dirs, flags, join, &mut signals).await;
+    // A second signal means that its sender does not want to wait for good order.
+    if unless_stopped(&mut signals, node.shutdown()).await.is_none() {
+        return Err(Failure::new("stopped at once, at a second signal"));
+    }
+    result.map(|()| Exit::Done)
+}
+
+fn config(context: &Context, flags: &NodeFlags) -> NodeConfig {
+    NodeConfig {
+        home: context.home.clone(),
+        name: flags.name.clone(),
+        listen: flags.listen.clone(),
+        peers: flags.peer.clone(),
+        mdns: !flags.no_mdns,
+        dht: !flags.no_dht,
+    }
+}
+
+/// What a future gives; `None` when a signal comes first.
+async fn unless_stopped<T>(signals: &mut Signals, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        value = future => Some(value),
+        () = signals.next() => None,
+    }
+}
+
+/// Takes the folders up, serves the API, and tells what happens, until the end is asked for.
+async fn serve(
+    context: &Context,
+    node: &Node,
+    adapter: &Adapter,
+    dirs: &[PathBuf],
+    flags: &NodeFlags,
+    join: Option<(&str, &Path)>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let prepared = unless_stopped(signals, prepare(adapter, dirs, join)).await;
+    let Some(prepared) = prepared else { return Ok(()) };
+    prepared?;
+    let tcp: Option<ApiAddress> = match flags.api {
+        Some(Api::At(address)) => Some(address),
+        Some(Api::Off) | None => None,
+    };
+    let server = Server::start(&context.home, adapter.clone(), tcp).await?;
+    node.set_api(server.url().map(str::to_owned));
+    // From here on nothing that happens is missed between the first line and the next.
+    let events = adapter.subscribe();
+    let mut narrator = Narrator::new(context.output);
+    narrator.ready(&node.ready());
+    narrator.follow(adapter, events, signals).await;
+    server.stop().await;
+    Ok(())
+}
+
+/// Joins and makes the folders that the command line asks for.
+async fn prepare(
+    adapter: &Adapter,
+    dirs: &[PathBuf],
+    join: Option<(&str, &Path)>,
+) -> Result<(), Failure> {
+    if let Some((code, path)) = join {
+        let joined = adapter.join(code.to_owned(), path.to_owned()).await;
+        joined.map_err(|fault| Failure::from(fault).during("cannot join"))?;
+    }
+    for dir in dirs {
+        let added = adapter.add_folder(dir.clone(), None).await;
+        added.map_err(|fault| Failure::from(fault).during("cannot share"))?;
+    }
+    Ok(())
+}
+
+/// Tells on stdout what a node does.
+struct Narrator {
+    output: Output,
+    progress: Option<Progress>,
+    /// Whether anybody still reads; the node runs on if not.
+    heard: bool,
+}
+
+impl Narrator {
+    fn new(output: Output) -> Self {
+        Self { output, progress: output.is_watched().then(Progress::new), heard: true }
+    }
+
+    fn ready(&mut self, ready: &Event) {
+        match (ready, self.output.json) {
+            (Event::Ready { device, listen, api, folders }, false) => {
+                let text = narrate::ready(device, listen, api.as_deref(), folders);
+                self.write(&printable_lines(&text));
+                if self.progress.is_some() {
+                    folders.iter().for_each(|folder| self.picture(folder));
+                    self.write("Stop with Ctrl-C.");
+                }
+            }
+            _ => self.event(ready),
+        }
+    }
+
+    fn picture(&mut self, folder: &FolderInfo) {
+        if let Some(picture) = qr::picture(&folder.join, qr::columns()) {
+            self.write(&picture);
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        if self.output.json {
+            // Events hold texts, numbers and lists alone, so this cannot fail.
+            self.write(&serde_json::to_string(event).unwrap_or_default());
+        } else if let Some(line) = narrate::event(event) {
+            self.write(&crate::output::printable(&line));
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        let output = self.output;
+        let write = || output.text(text);
+        let written = match &self.progress {
+            _ if !self.heard => return,
+            Some(progress) => progress.suspend(write),
+            None => write(),
+        };
+        if let Err(error) = written {
+            tracing::info!(%error, "nobody reads what this node tells; it runs on");
+            self.heard = false;
+        }
+    }
+
+    /// Tells events until a signal, a request or the node itself ends it.
+    async fn follow(
+        &mut self,
+        adapter: &Adapter,
+        mut events: broadcast::Receiver<Event>,
+        signals: &mut Signals,
+    ) {
+        let mut ticks = interval(progress::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signals.next() => break,
+                () = adapter.stop_requested() => break,
+                received = events.recv() => match received {
+                    Ok(event) => self.event(&event),
+                    Err(RecvError::Lagged(missed)) => self.event(&Event::Lagged { missed }),
+                    Err(RecvError::Closed) => break,
+                },
+                _ = ticks.tick(), if self.progress.is_some() => {
+                    if let (Ok(status), Some(progress)) =
+                        (adapter.status().await, &mut self.progress)
+                    {
+                        progress.update(&status);
+                    }
+                }
+            }
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.clear();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What can be done in a home while no node runs.
+
+use std::path::Path;
+
+use dunlin_engine::home::Home;
+use dunlin_engine::types::FolderInfo;
+use dunlin_identity::{JoinCode, Tier};
+
+use crate::cli::TierName;
+use crate::context::folder_among;
+use crate::failure::Failure;
+
+/// The home, if a node has ever had it; looking does not make one.
+fn existing(path: &Path) -> Result<Home, Failure> {
+    if !path.is_dir() {
+        let message = format!("there is no folder yet: {} does not exist", path.display());
+        return Err(Failure::new(message).advise("dunlin up DIR, or dunlin join CODE DIR"));
+    }
+    open(path)
+}
+
+fn open(path: &Path) -> Result<Home, Failure> {
+    Home::open(path).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The folders of the home.
+pub(crate) fn folders(home: &Path) -> Result<Vec<FolderInfo>, Failure> {
+    existing(home)?.folders().map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The folder that an argument means, and its join code of a tier.
+pub(crate) fn share(
+    home: &Path,
+    argument: &str,
+    tier: Option<TierName>,
+) -> Result<(String, String), Failure> {
+    let home = existing(home)?;
+    let failed = |error: dunlin_engine::home::HomeError| Failure::new(error.to_string());
+    let config = home.config().map_err(failed)?;
+    let known: Vec<_> = config.folders.iter().map(|f| (f.name.as_str(), &*f.path)).collect();
+    let name = folder_among(&known, argument)?;
+    let tier = tier.map(|tier| match tier {
+        TierName::Write => Tier::Write,
+        TierName::Read => Tier::Read,
+        TierName::Store => Tier::Store,
+    });
+    let code = home.share(&name, tier).map_err(failed)?;
+    Ok((name, code))
+}
+
+/// Writes a folder into the home, for the next node to take up. The path is absolute.
+pub(crate) fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
+    let code: JoinCode =
+        code.trim().parse().map_err(|error| Failure::new(format!("cannot join: {error}")))?;
+    let failed = |error: dunlin_engine::home::HomeError| {
+        Failure::new(error.to_string()).during("cannot join")
+    };
+    let home = open(home)?;
+    // A node that starts at this very moment would not see the folder.
+    let _lock = home.lock().map_err(failed)?;
+    let folder = home.add_folder(&code.keys, path, &code.label).map_err(failed)?;
+    let join = home.code(&folder, None).map_err(failed)?;
+    Ok(FolderInfo { name: folder.name, path: folder.path.display().to_string(), join })
+}
