@@ -1,0 +1,218 @@
+//! Looking at single paths, those that the watcher named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+
+use dunlin_index::{RelPath, Storage};
+
+use super::walk::{fails_everywhere, walk_from};
+use super::{DirDiff, Enter, Observed, Obstacle, ScanError, diff_entry, kind_of};
+use crate::disk::{DiskTable, Row, RowId};
+use crate::fs::{FileKind, Fs, FsError, FsErrorKind, SkipReason, Stat};
+use crate::ignore::{IGNORE_FILE, IgnoreRules};
+
+/// A path that is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookAt {
+    /// Where.
+    pub path: RelPath,
+    /// Whether to go through all that is below it, even when it is a directory that has a row.
+    pub deep: bool,
+}
+
+/// Compares single paths with the rows and lists the differences, as [`walk`](super::walk) would
+/// for these paths. It looks further than it was told where that decides on a rename: at the
+/// topmost directory that is new or gone, and at the old path of whatever has moved.
+///
+/// # Errors
+/// As [`walk`](super::walk).
+pub fn look<S: Storage>(
+    fs: &dyn Fs,
+    table: &DiskTable<S>,
+    ignore: &mut IgnoreRules,
+    paths: &[LookAt],
+) -> Result<Vec<Observed>, ScanError> {
+    let mut looker = Looker {
+        fs,
+        table,
+        ignore,
+        looked: BTreeSet::new(),
+        deep: BTreeSet::new(),
+        observed: Vec::new(),
+        followed: 0,
+    };
+    let mut targets = BTreeMap::new();
+    for at in paths {
+        let target = looker.climb(at)?;
+        let deep = targets.entry(target.path).or_insert(false);
+        *deep |= target.deep;
+    }
+    for (path, deep) in targets {
+        looker.look_at(path, deep)?;
+    }
+    looker.follow_inodes()?;
+    Ok(looker.observed)
+}
+
+struct Looker<'a, S: Storage> {
+    fs: &'a dyn Fs,
+    table: &'a DiskTable<S>,
+    ignore: &'a mut IgnoreRules,
+    /// Paths that have been looked at.
+    looked: BTreeSet<RelPath>,
+    /// Of these, directories with all that is below.
+    deep: BTreeSet<RelPath>,
+    observed: Vec<Observed>,
+    /// How many of `observed` have had their inodes followed.
+    followed: usize,
+}
+
+impl<S: Storage> Looker<'_, S> {
+    /// Finds the path to look at instead: the topmost directory above it that has no row, or that
+    /// is gone, or the directory whose ignore rules have changed.
+    fn climb(&self, at: &LookAt) -> Result<LookAt, ScanError> {
+        let mut path = at.path.clone();
+        let mut deep = at.deep;
+        if path.name().is_some_and(|name| name.as_str() == IGNORE_FILE)
+            && let Some(dir) = path.parent()
+        {
+            (path, deep) = (dir, true);
+        }
+        let mut above = RelPath::root();
+        for name in &at.path.names()[..path.names().len().saturating_sub(1)] {
+            let Ok(next) = above.join(name) else { break };
+            above = next;
+            if self.table.find_directory(&above)?.is_none() {
+                return Ok(LookAt { path: above, deep: true });
+            }
+        }
+        while let Some(parent) = path.parent()
+            && !parent.is_root()
+            && self.stat(&path)?.ok().flatten().is_none()
+        {
+            let parent_stat = self.stat(&parent)?.ok().flatten();
+            if parent_stat.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                break;
+            }
+            path = parent;
+        }
+        Ok(LookAt { path, deep })
+    }
+
+    /// Looks at a path; an error that concerns only this path is the inner one.
+    fn stat(&self, path: &RelPath) -> Result<Result<Option<Stat>, FsError>, ScanError> {
+        match self.fs.stat(path) {
+            Err(error) if fails_everywhere(error.kind()) => Err(error.into()),
+            other => Ok(other),
+        }
+    }
+
+    fn covered(&self, path: &RelPath) -> bool {
+        let mut at = Some(path.clone());
+        while let Some(dir) = at {
+            if self.deep.contains(&dir) {
+                return true;
+            }
+            at = dir.parent();
+        }
+        false
+    }
+
+    fn look_at(&mut self, path: RelPath, deep: bool) -> Result<(), ScanError> {
+        if self.covered(&path) || (!deep && self.looked.contains(&path)) {
+            return Ok(());
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            let root = Enter { path, row: Some(RowId::ROOT), replaced: false };
+            return self.enter(root);
+        };
+        let again = !self.looked.insert(path.clone());
+        let row = self.table.find(&path)?;
+        let stat = match self.stat(&path)? {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.observed.push(unreadable(path, error));
+                return Ok(());
+            }
+        };
+        let is_dir = stat.map_or_else(
+            || row.as_ref().is_some_and(|row| row.kind == dunlin_index::Kind::Directory),
+            |stat| stat.kind == FileKind::Directory,
+        );
+        if self.ignore.is_ignored(&path, is_dir) {
+            return Ok(());
+        }
+        let Some(stat) = stat else {
+            self.ignore.forget(&path);
+            if let Some(row) = row
+                && !again
+            {
+                self.observed.push(Observed::Vanished { path, row: row.id });
+            }
+            return Ok(());
+        };
+        let above = Enter { path: parent, row: None, replaced: false };
+        let mut diff = DirDiff::default();
+        diff_entry(&above, name, row.as_ref(), &stat, self.ignore, &mut diff);
+        if !again {
+            self.observed.extend(diff.observed);
+        }
+        let enter = diff.enter.pop().filter(|enter| deep || enter.replaced || enter.row.is_none());
+        enter.map_or(Ok(()), |enter| self.enter(enter))
+    }
+
+    fn enter(&mut self, dir: Enter) -> Result<(), ScanError> {
+        self.deep.insert(dir.path.clone());
+        let observed = &mut self.observed;
+        let mut sink = |found| observed.push(found);
+        walk_from(self.fs, self.table, self.ignore, vec![dir], NonZeroUsize::MIN, &mut sink)?;
+        Ok(())
+    }
+
+    /// Where something was found whose inode a row elsewhere has, looks at that row's path too:
+    /// whether it is still there makes the difference between a hard link and a rename.
+    fn follow_inodes(&mut self) -> Result<(), ScanError> {
+        while let Some(found) = self.observed.get(self.followed) {
+            self.followed += 1;
+            let (Observed::Appeared { path, stat } | Observed::Changed { path, stat, .. }) = found
+            else {
+                continue;
+            };
+            let (path, stat) = (path.clone(), *stat);
+            for row in self.table.by_inode(stat.ino)? {
+                if let Some(old) = self.moved_from(&row, &path, &stat)? {
+                    self.look_at(old.path, old.deep)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn moved_from(
+        &self,
+        row: &Row,
+        path: &RelPath,
+        stat: &Stat,
+    ) -> Result<Option<LookAt>, ScanError> {
+        if kind_of(stat) != Some(row.kind) {
+            return Ok(None);
+        }
+        match self.table.path(row.id)? {
+            Some(old) if old != *path => self.climb(&LookAt { path: old, deep: false }).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A mount point is no failure but a thing that cannot be synced.
+fn unreadable(path: RelPath, error: FsError) -> Observed {
+    match (error.kind(), path.parent(), path.name()) {
+        (FsErrorKind::CrossDevice, Some(dir), Some(name)) => Observed::Unrepresentable {
+            dir,
+            shown: name.as_str().to_owned(),
+            name: Some(name.clone()),
+            reason: Obstacle::Skipped(SkipReason::MountPoint),
+        },
+        _ => Observed::Unreadable { path, error },
+    }
+}
