@@ -1,10 +1,12 @@
 //! The engine's node as the API's [`Control`].
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dunlin_api::{Control, Fault, FaultKind};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
-use dunlin_engine::{Node, NodeError};
+use dunlin_engine::{HomeError, Node, NodeError};
+use dunlin_identity::Tier;
 use tokio::sync::{broadcast, watch};
 
 /// A running node, and the wish that it stop.
@@ -28,68 +30,107 @@ impl Adapter {
 
 /// A node's error as the API tells it.
 pub(crate) fn fault(error: &NodeError) -> Fault {
-    Fault::new(FaultKind::Internal, error.to_string())
+    let kind = match error {
+        NodeError::Home(error) => home_kind(error),
+        NodeError::Code(_) => FaultKind::Invalid,
+        NodeError::Root { .. } | NodeError::Refused(_) => FaultKind::Conflict,
+        NodeError::NotFound(_) => FaultKind::NotFound,
+        NodeError::Unsupported(_) => FaultKind::Unsupported,
+        _ => FaultKind::Internal,
+    };
+    Fault::new(kind, error.to_string())
+}
+
+fn home_kind(error: &HomeError) -> FaultKind {
+    match error {
+        HomeError::NoFolder(_) => FaultKind::NotFound,
+        HomeError::Locked(_) | HomeError::AlreadyJoined(_) => FaultKind::Conflict,
+        HomeError::BadDirectory { .. } | HomeError::Tier(..) | HomeError::BadName(_) => {
+            FaultKind::Invalid
+        }
+        _ => FaultKind::Internal,
+    }
+}
+
+/// What a node gave, with its error as the API tells it.
+fn told<T>(result: Result<T, NodeError>) -> Result<T, Fault> {
+    result.map_err(|error| fault(&error))
 }
 
 impl Control for Adapter {
     async fn status(&self) -> Result<Status, Fault> {
-        self.node.status().await.map_err(|error| fault(&error))
+        Ok(self.node.status())
     }
 
     async fn add_folder(&self, path: PathBuf, label: Option<String>) -> Result<FolderInfo, Fault> {
-        self.node.add_folder(path, label).await.map_err(|error| fault(&error))
+        told(self.node.add_folder(&path, label.as_deref()).await)
     }
 
     async fn join(&self, code: String, path: PathBuf) -> Result<FolderInfo, Fault> {
-        self.node.join(code, path).await.map_err(|error| fault(&error))
+        told(self.node.join(code.trim(), &path).await)
     }
 
     async fn share(&self, folder: String, tier: Option<String>) -> Result<String, Fault> {
-        self.node.share(folder, tier).await.map_err(|error| fault(&error))
+        let tier = match tier.as_deref().map(str::parse::<Tier>) {
+            Some(Ok(tier)) => Some(tier),
+            Some(Err(_)) => {
+                let message = "there is no such tier: it is write, read or store";
+                return Err(Fault::new(FaultKind::Invalid, message));
+            }
+            None => None,
+        };
+        told(self.node.share(&folder, tier))
     }
 
     async fn wait(&self, timeout_s: Option<f64>) -> Result<WaitOutcome, Fault> {
-        self.node.wait(timeout_s).await.map_err(|error| fault(&error))
+        let timeout = match timeout_s.map(Duration::try_from_secs_f64) {
+            Some(Ok(timeout)) => Some(timeout),
+            Some(Err(error)) => return Err(Fault::new(FaultKind::Invalid, error.to_string())),
+            None => None,
+        };
+        Ok(self.node.wait_in_sync(timeout).await)
     }
 
     async fn scan(&self, folder: Option<String>) -> Result<(), Fault> {
-        self.node.scan(folder).await.map_err(|error| fault(&error))
+        told(self.node.scan(folder.as_deref()).await)
     }
 
     async fn pause(&self, folder: String) -> Result<(), Fault> {
-        self.node.pause(folder).await.map_err(|error| fault(&error))
+        told(self.node.set_paused(&folder, true).await)
     }
 
     async fn resume(&self, folder: String) -> Result<(), Fault> {
-        self.node.resume(folder).await.map_err(|error| fault(&error))
+        told(self.node.set_paused(&folder, false).await)
     }
 
     async fn remove(&self, folder: String) -> Result<(), Fault> {
-        self.node.remove(folder).await.map_err(|error| fault(&error))
+        told(self.node.remove(&folder).await)
     }
 
     async fn approve(&self, folder: String) -> Result<(), Fault> {
-        self.node.approve(folder).await.map_err(|error| fault(&error))
+        told(self.node.approve(&folder).await)
     }
 
     async fn undo(&self, folder: String) -> Result<(), Fault> {
-        self.node.undo(folder).await.map_err(|error| fault(&error))
+        told(self.node.undo(&folder).await)
     }
 
     async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
-        self.node.set(folder, key, value).await.map_err(|error| fault(&error))
+        told(self.node.set(&folder, &key, &value))
     }
 
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {
-        self.node.rename_device(device, name).await.map_err(|error| fault(&error))
+        told(self.node.rename_device(&device, &name))
     }
 
-    async fn remove_device(&self, device: String) -> Result<(), Fault> {
-        self.node.remove_device(device).await.map_err(|error| fault(&error))
+    async fn remove_device(&self, _device: String) -> Result<(), Fault> {
+        let message = "a device cannot be removed from its folders yet";
+        Err(Fault::new(FaultKind::Unsupported, message)
+            .advise("make a new folder, and join it with the devices that stay"))
     }
 
     async fn doctor(&self) -> Result<Vec<Check>, Fault> {
-        self.node.doctor().await.map_err(|error| fault(&error))
+        Ok(self.node.doctor())
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {
@@ -98,5 +139,26 @@ impl Control for Adapter {
 
     async fn shutdown(&self) {
         self.stop.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_keep_their_kind_and_words() {
+        for (error, kind) in [
+            (NodeError::Home(HomeError::NoFolder("x".into())), FaultKind::NotFound),
+            (NodeError::Home(HomeError::Locked("/h".into())), FaultKind::Conflict),
+            (NodeError::Home(HomeError::BadName(String::new())), FaultKind::Invalid),
+            (NodeError::Refused("no".into()), FaultKind::Conflict),
+            (NodeError::Unsupported("later".into()), FaultKind::Unsupported),
+            (NodeError::Io(std::io::Error::other("disk")), FaultKind::Internal),
+        ] {
+            let told = fault(&error);
+            assert_eq!(told.kind, kind, "{error}");
+            assert_eq!(told.message, error.to_string());
+        }
     }
 }

@@ -10,7 +10,7 @@ use dunlin_api::ApiAddress;
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Everywhere")]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -19,7 +19,8 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let home = match &global.home {
+        // An empty variable is one that is not set.
+        let home = match global.home.as_ref().filter(|home| !home.as_os_str().is_empty()) {
             Some(home) => home.clone(),
             None => directories::ProjectDirs::from("", "", "dunlin")
                 .ok_or_else(|| {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use dunlin_engine::home::Home;
-use dunlin_engine::types::FolderInfo;
+use dunlin_engine::types::{Check, FolderInfo};
+use dunlin_engine::{Home, HomeError, doctor};
 use dunlin_identity::{JoinCode, Tier};
 
 use crate::cli::TierName;
@@ -35,7 +35,7 @@ pub(crate) fn share(
     tier: Option<TierName>,
 ) -> Result<(String, String), Failure> {
     let home = existing(home)?;
-    let failed = |error: dunlin_engine::home::HomeError| Failure::new(error.to_string());
+    let failed = |error: HomeError| Failure::new(error.to_string());
     let config = home.config().map_err(failed)?;
     let known: Vec<_> = config.folders.iter().map(|f| (f.name.as_str(), &*f.path)).collect();
     let name = folder_among(&known, argument)?;
@@ -52,13 +52,16 @@ pub(crate) fn share(
 pub(crate) fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
     let code: JoinCode =
         code.trim().parse().map_err(|error| Failure::new(format!("cannot join: {error}")))?;
-    let failed = |error: dunlin_engine::home::HomeError| {
-        Failure::new(error.to_string()).during("cannot join")
-    };
+    let failed = |error: HomeError| Failure::new(error.to_string()).during("cannot join");
     let home = open(home)?;
     // A node that starts at this very moment would not see the folder.
     let _lock = home.lock().map_err(failed)?;
     let folder = home.add_folder(&code.keys, path, &code.label).map_err(failed)?;
     let join = home.code(&folder, None).map_err(failed)?;
     Ok(FolderInfo { name: folder.name, path: folder.path.display().to_string(), join })
+}
+
+/// What can be checked without a node.
+pub(crate) fn checks(home: &Path) -> Result<Vec<Check>, Failure> {
+    Ok(doctor::run(&existing(home)?, None))
 }

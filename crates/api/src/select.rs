@@ -24,10 +24,10 @@ pub fn folder(folders: &[(&str, &Path)], wanted: &str) -> Result<String, Fault> 
         return Ok((*name).to_owned());
     }
     let advice = if folders.is_empty() {
-        "there is no folder yet: dunlin up DIR makes one, dunlin join CODE DIR joins one".to_owned()
+        "dunlin up DIR, which makes a folder, or dunlin join CODE DIR".to_owned()
     } else {
         let names: Vec<_> = folders.iter().map(|(name, _)| *name).collect();
-        format!("use one of: {}", names.join(", "))
+        format!("one of {}", names.join(", "))
     };
     let message = format!("no folder {wanted:?}: it is neither a folder's name nor a path in one");
     Err(Fault::new(FaultKind::NotFound, message).advise(advice))
@@ -55,13 +55,14 @@ pub fn device_of(status: &Status, wanted: &str) -> Result<String, Fault> {
         [] => {
             let message =
                 format!("no device {wanted:?}: it is neither a name nor a beginning of a PeerId");
-            Err(Fault::new(FaultKind::NotFound, message).advise("see: dunlin device ls"))
+            Err(Fault::new(FaultKind::NotFound, message)
+                .advise("dunlin device ls, which lists them"))
         }
         several => {
             let ids: Vec<_> = several.iter().map(|device| device.device.as_str()).collect();
             let message = format!("{wanted:?} means {} devices", several.len());
             Err(Fault::new(FaultKind::Conflict, message)
-                .advise(format!("give more of the PeerId: {}", ids.join(", "))))
+                .advise(format!("more of the PeerId: {}", ids.join(", "))))
         }
     }
 }

@@ -1,13 +1,22 @@
 //! `dunlin doctor`.
 
+use dunlin_api::{Client, ClientError};
 use dunlin_engine::types::Check;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::offline;
 use crate::output::{Cell, Look};
 
 pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
-    let checks = context.client().await?.doctor().await?;
+    let checks = match Client::connect(&context.home).await {
+        Ok(client) => client.doctor().await?,
+        Err(ClientError::NotRunning(_)) => {
+            context.output.note("no node is running: its network cannot be checked");
+            offline::checks(&context.home)?
+        }
+        Err(other) => return Err(other.into()),
+    };
     match context.output.json {
         true => context.output.document(&checks)?,
         false => context.output.table(&rows(&checks))?,

@@ -97,7 +97,7 @@ async fn serve(
     // From here on nothing that happens is missed between the first line and the next.
     let events = adapter.subscribe();
     let mut narrator = Narrator::new(context.output);
-    narrator.ready(&node.ready());
+    narrator.ready(&node.ready().map_err(|error| Failure::from(fault(&error)))?);
     narrator.follow(adapter, events, signals).await;
     server.stop().await;
     Ok(())
