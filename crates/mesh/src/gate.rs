@@ -14,10 +14,10 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::task::{Context, Poll};
 
+use libp2p::core::Endpoint;
 use libp2p::core::connection::ConnectedPoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::DeniedUpgrade;
-use libp2p::core::Endpoint;
 use libp2p::swarm::derive_prelude::Either;
 use libp2p::swarm::handler::ConnectionEvent;
 use libp2p::swarm::{

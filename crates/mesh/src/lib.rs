@@ -19,7 +19,13 @@
 //! Every queue, table and message is bounded; the numbers are constants in [`limits`]. The wire
 //! protocol is described in `docs/mesh.md`.
 
+mod addr;
+mod behaviour;
+mod blocks;
 mod config;
+mod dialer;
+mod discovery;
+mod driver;
 mod envelope;
 mod error;
 mod event;
@@ -27,6 +33,8 @@ mod gate;
 mod handle;
 pub mod limits;
 mod peering;
+mod session;
+mod shared;
 mod wire;
 
 pub use config::MeshConfig;

@@ -28,8 +28,7 @@ pub(crate) const ENVELOPE_OVERHEAD_BYTES: usize = 152;
 /// be taken and never arrive, so it lies far above the largest envelope.
 pub(crate) const GOSSIP_TRANSMIT_MAX: usize = 64 * 1024;
 
-const _: () =
-    assert!(BROADCAST_BYTES_MAX + ENVELOPE_OVERHEAD_BYTES + 1024 <= GOSSIP_TRANSMIT_MAX);
+const _: () = assert!(BROADCAST_BYTES_MAX + ENVELOPE_OVERHEAD_BYTES + 1024 <= GOSSIP_TRANSMIT_MAX);
 
 /// Broadcasts that are remembered, so that none is delivered twice.
 pub(crate) const SEEN_MAX: usize = 16 * 1024;

@@ -33,10 +33,8 @@ struct Pair {
 impl Pair {
     fn new(a: Folders, b: Folders) -> Self {
         let party = |me, peer, role, seed| Party { me, peer, role, seed, transfer_port: 4000 };
-        let (a, hello_a) =
-            Peering::new(party(device(1), device(2), Role::Initiator, [11; 32]), a);
-        let (b, hello_b) =
-            Peering::new(party(device(2), device(1), Role::Responder, [12; 32]), b);
+        let (a, hello_a) = Peering::new(party(device(1), device(2), Role::Initiator, [11; 32]), a);
+        let (b, hello_b) = Peering::new(party(device(2), device(1), Role::Responder, [12; 32]), b);
         Self {
             sides: [a, b],
             wires: [VecDeque::from([hello_a]), VecDeque::from([hello_b])],
