@@ -17,6 +17,7 @@ mod mass_deletion;
 mod online;
 mod operations;
 mod save_patterns;
+mod stranger;
 #[path = "../support/mod.rs"]
 mod support;
 mod vanished;
