@@ -21,6 +21,30 @@ impl Drop for Running {
 }
 
 #[test]
+fn up_without_json_tells_a_person_the_join_code() {
+    let group = Group::new(1);
+    let node = &group.nodes[0];
+    let path = group.base.path().join("output");
+    let dir = node.dir.to_string_lossy().into_owned();
+    let flags: Vec<String> = node.flags().into_iter().filter(|flag| flag != "--json").collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut command = node.command(&[&["up", &dir][..], &flags].concat());
+    command.stdin(Stdio::null()).stdout(fs::File::create(&path).expect("a file"));
+    let mut running = Running(command.spawn().expect("the program under test starts"));
+    let mut text = String::new();
+    wait_until("the join code is printed", || {
+        text = fs::read_to_string(&path).unwrap_or_default();
+        text.contains("dunlin1") && text.ends_with('\n')
+    });
+    assert!(text.contains(&dir), "not which folder: {text}");
+    let shared = node.cli(&["share", &dir]).expect_code(0).stdout;
+    assert!(shared.starts_with("dunlin1"));
+    kill_process(Pid::from_child(&running.0), Signal::TERM).expect("a child can be signalled");
+    let status = poll_for(PATIENCE, || running.0.try_wait().ok()?);
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "it did not stop cleanly");
+}
+
+#[test]
 fn status_tells_what_the_contract_promises() {
     let group = Group::pair();
     mkdir(group.nodes[0].at("dir/inner"));

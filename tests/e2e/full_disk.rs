@@ -6,6 +6,7 @@ use crate::support::node::Group;
 use crate::support::skipped;
 use crate::support::snapshot::Snapshot;
 use crate::support::status::State;
+use crate::support::wait::wait_until;
 
 const FILES: u64 = 8;
 const FILE_BYTES: usize = 1 << 20;
@@ -38,6 +39,7 @@ fn a_full_disk_stops_the_folder_and_it_goes_on_when_there_is_room() {
     assert_eq!(before.difference(&Snapshot::of(&group.nodes[0].dir)), None);
 
     group.mounts[0].resize(64);
+    wait_until("B goes on", || group.nodes[1].folder().state != State::Error);
     group.converge(&[0, 1]);
     assert_eq!(before.difference(&Snapshot::of(&group.nodes[1].dir)), None);
     assert_eq!(group.nodes[1].folder().state, State::Idle);

@@ -43,6 +43,9 @@ fn assert_held(group: &Group, holds: &Snapshot) {
 fn say(group: &Group, i: usize, word: &str) {
     let folder = group.nodes[i].dir.to_string_lossy().into_owned();
     group.nodes[i].cli(&["folder", word, &folder]).expect_code(0);
+    wait_until("nobody holds it any more", || {
+        group.nodes.iter().all(|node| node.folder().state != State::Held)
+    });
 }
 
 #[track_caller]
