@@ -303,9 +303,7 @@ impl<S: Storage> DiskTable<S> {
             return Err(DiskError::NoRow(row.id));
         }
         let old = self.get(row.id)?;
-        let moved = old
-            .as_ref()
-            .is_none_or(|old| old.parent != row.parent || old.name != row.name);
+        let moved = old.as_ref().is_none_or(|old| old.parent != row.parent || old.name != row.name);
         if moved {
             self.check_place(row.id, row.parent, &row.name)?;
         }
@@ -327,12 +325,7 @@ impl<S: Storage> DiskTable<S> {
     ///
     /// # Errors
     /// As [`DiskTable::put`]; [`DiskError::NoRow`] when the row is not there.
-    pub fn move_row(
-        &mut self,
-        id: RowId,
-        parent: RowId,
-        name: &SafeName,
-    ) -> Result<(), DiskError> {
+    pub fn move_row(&mut self, id: RowId, parent: RowId, name: &SafeName) -> Result<(), DiskError> {
         let mut row = self.get(id)?.ok_or(DiskError::NoRow(id))?;
         row.parent = parent;
         row.name = name.clone();

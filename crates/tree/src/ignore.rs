@@ -10,6 +10,9 @@
 //!
 //! An ignored path is left alone and is never taken for a deleted one (rule 11 of the design).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -170,9 +173,10 @@ impl IgnoreRules {
 
     fn read(&mut self, fs: &dyn Fs, dir: &RelPath, stat: Stat) -> bool {
         let full = !self.dirs.contains_key(dir) && self.dirs.len() >= RULE_FILES_MAX;
-        let Ok(file) = SafeName::parse(IGNORE_FILE).map_err(drop).and_then(|name| {
-            dir.join(&name).map_err(drop)
-        }) else {
+        let Ok(file) = SafeName::parse(IGNORE_FILE)
+            .map_err(drop)
+            .and_then(|name| dir.join(&name).map_err(drop))
+        else {
             return false;
         };
         let text = if full {

@@ -15,6 +15,8 @@
 mod look;
 mod moves;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod walk;
 
@@ -186,9 +188,8 @@ pub fn diff_dir<E>(
         if matches!(rows.peek(), Some(Err(_))) {
             break;
         }
-        let row = rows
-            .next_if(|row| row.as_ref().is_ok_and(|row| row.name == *name))
-            .transpose()?;
+        let row =
+            rows.next_if(|row| row.as_ref().is_ok_and(|row| row.name == *name)).transpose()?;
         diff_entry(dir, name, row.as_ref(), stat, ignore, &mut diff);
     }
     for row in rows {

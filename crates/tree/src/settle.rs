@@ -253,7 +253,8 @@ impl Settler {
 
     fn wait(&mut self, path: RelPath, now_ms: u64, delay_ms: u64, wait: Wait, deep: bool) {
         let due_ms = now_ms + delay_ms;
-        let at = (self.pending.entry(path)).or_insert(Pending { due_ms, first_ms: now_ms, deep, wait });
+        let at =
+            (self.pending.entry(path)).or_insert(Pending { due_ms, first_ms: now_ms, deep, wait });
         at.deep |= deep;
         match (at.wait, wait) {
             // A moment that has been set stands, unless the name has gone meanwhile: looking then

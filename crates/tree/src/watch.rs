@@ -112,8 +112,8 @@ impl Watcher {
         let lost = Arc::new(AtomicBool::new(false));
         let handler = Handler { queue: queue.clone(), lost: Arc::clone(&lost) };
         let unavailable = |error: notify::Error| WatchError::Unavailable(error.to_string());
-        let notify = RecommendedWatcher::new(handler, notify::Config::default())
-            .map_err(unavailable)?;
+        let notify =
+            RecommendedWatcher::new(handler, notify::Config::default()).map_err(unavailable)?;
         let warning = Arc::new(Mutex::new(None));
         let mut inner = Inner {
             notify,
@@ -131,7 +131,8 @@ impl Watcher {
         if inner.watched.is_empty() {
             let reason = warning.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(WatchError::Unavailable(
-                reason.map_or_else(|| "the root is skipped".to_owned(), |reason| reason.to_string()),
+                reason
+                    .map_or_else(|| "the root is skipped".to_owned(), |reason| reason.to_string()),
             ));
         }
         let thread = std::thread::Builder::new()

@@ -128,11 +128,7 @@ impl<S: Storage> DiskTable<S> {
     }
 
     /// Forgets the blocks of a row whose content root was `root`.
-    pub(super) fn remove_blocks(
-        &mut self,
-        id: RowId,
-        root: Option<Hash>,
-    ) -> Result<(), DiskError> {
+    pub(super) fn remove_blocks(&mut self, id: RowId, root: Option<Hash>) -> Result<(), DiskError> {
         if let Some(root) = root {
             self.overlay.delete(codec::hash_key(&root, id));
         }

@@ -183,8 +183,7 @@ pub(super) fn encode_row(row: &Row) -> Result<Vec<u8>, DiskError> {
 
 pub(super) fn decode_row(place: &[u8], value: &[u8]) -> Result<Row, DiskError> {
     let damaged = DiskError::Damaged("a row does not decode");
-    let Some((parent, name_in_key)) =
-        place.get(1..).and_then(|rest| rest.split_first_chunk::<8>())
+    let Some((parent, name_in_key)) = place.get(1..).and_then(|rest| rest.split_first_chunk::<8>())
     else {
         return Err(damaged);
     };

@@ -131,10 +131,15 @@ enum Whereabouts {
 }
 
 enum Decision {
-    Created { displaces: Option<RowId> },
+    Created {
+        displaces: Option<RowId>,
+    },
     Changed(RowId),
     ModeOnly(RowId),
-    Moved { row: RowId, displaces: Option<RowId> },
+    Moved {
+        row: RowId,
+        displaces: Option<RowId>,
+    },
     /// Nothing to do.
     Kept,
 }
@@ -223,8 +228,7 @@ impl<'a, S: Storage> Pairing<'a, S> {
     }
 
     fn seen_of(&self, kind_is_directory: bool) -> Vec<(RelPath, Stat)> {
-        let wanted =
-            |stat: &Stat| (kind_of(stat) == Some(Kind::Directory)) == kind_is_directory;
+        let wanted = |stat: &Stat| (kind_of(stat) == Some(Kind::Directory)) == kind_is_directory;
         let seen = self.seen.iter().filter(|(_, seen)| wanted(&seen.stat));
         seen.map(|(path, seen)| (path.clone(), seen.stat)).collect()
     }
@@ -485,9 +489,8 @@ impl<'a, S: Storage> Pairing<'a, S> {
         for (path, decision) in self.decisions {
             let stat = self.seen[&path].stat;
             // A row that was moved earlier in the list holds its old name no more.
-            let still = |row: Option<RowId>, moved: &HashSet<RowId>| {
-                row.filter(|row| !moved.contains(row))
-            };
+            let still =
+                |row: Option<RowId>, moved: &HashSet<RowId>| row.filter(|row| !moved.contains(row));
             changes.push(match decision {
                 Decision::Kept => continue,
                 Decision::Created { displaces } => {
@@ -502,8 +505,7 @@ impl<'a, S: Storage> Pairing<'a, S> {
                 }
             });
         }
-        changes
-            .extend(deleted.into_iter().map(|(path, row)| LocalChange::Vanished { row, path }));
+        changes.extend(deleted.into_iter().map(|(path, row)| LocalChange::Vanished { row, path }));
         Paired { changes, notices: self.notices }
     }
 }

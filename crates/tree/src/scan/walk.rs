@@ -55,7 +55,8 @@ pub(super) fn walk_from<S: Storage>(
     threads: NonZeroUsize,
     sink: &mut dyn FnMut(Observed),
 ) -> Result<WalkStats, ScanError> {
-    let mut comparer = Comparer { fs, table, ignore, sink, stack: starts, stats: WalkStats::default() };
+    let mut comparer =
+        Comparer { fs, table, ignore, sink, stack: starts, stats: WalkStats::default() };
     let threads = threads.get().min(THREADS_MAX);
     if threads == 1 {
         while let Some(dir) = comparer.stack.pop() {
@@ -146,7 +147,9 @@ impl<S: Storage> Comparer<'_, S> {
         self.ignore.refresh(self.fs, &dir.path, &listing);
         let diff = match dir.row {
             Some(row) => diff_dir(&dir, self.table.children(row), &listing, self.ignore)?,
-            None => diff_dir(&dir, std::iter::empty::<Result<_, ScanError>>(), &listing, self.ignore)?,
+            None => {
+                diff_dir(&dir, std::iter::empty::<Result<_, ScanError>>(), &listing, self.ignore)?
+            }
         };
         diff.observed.into_iter().for_each(&mut self.sink);
         self.stack.extend(diff.enter);

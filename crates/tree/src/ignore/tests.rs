@@ -1,0 +1,105 @@
+use super::*;
+use crate::scan::testing::{Disk, path};
+
+fn rules(files: &[(&str, &str)]) -> (Disk, IgnoreRules) {
+    let disk = Disk::new();
+    for (file, text) in files {
+        let file = path(file);
+        disk.mkdir(&file.parent().expect("a file has a directory").to_string());
+        disk.write(&file.to_string(), text);
+    }
+    let rules = IgnoreRules::load(disk.fs.as_ref()).expect("the folder can be read");
+    (disk, rules)
+}
+
+#[test]
+fn patterns_hold_as_in_git() {
+    let text = "# a comment\n*.o\n!keep.o\n/top\nbuild/\ndoc/*.txt\na/**/z\n\\#literal\n";
+    let (_disk, rules) = rules(&[(".dunlinignore", text)]);
+    let cases = [
+        ("x.o", false, true),
+        ("deep/er/x.o", false, true),
+        ("keep.o", false, false),
+        ("top", false, true),
+        ("deep/top", false, false),
+        ("build", true, true),
+        ("build", false, false),
+        ("deep/build/anything", false, true),
+        ("doc/a.txt", false, true),
+        ("doc/b/a.txt", false, false),
+        ("a/b/c/z", false, true),
+        ("#literal", false, true),
+        (".dunlinignore", false, false),
+        ("# a comment", false, false),
+    ];
+    for (text, is_dir, ignored) in cases {
+        assert_eq!(rules.is_ignored(&path(text), is_dir), ignored, "{text}");
+    }
+}
+
+#[test]
+fn a_deeper_file_counts_first_but_cannot_open_an_ignored_directory() {
+    let (_disk, rules) = rules(&[
+        (".dunlinignore", "*.log\nclosed/\n"),
+        ("d/.dunlinignore", "!*.log\n/only-here\n"),
+        ("d/e/.dunlinignore", "x.log\n"),
+        ("closed/.dunlinignore", "!kept\n"),
+    ]);
+    let cases = [
+        ("a.log", true),
+        ("d/a.log", false),
+        ("d/e/a.log", false),
+        ("d/e/x.log", true),
+        ("d/only-here", true),
+        ("only-here", false),
+        ("d/e/only-here", false),
+        ("closed/kept", true),
+    ];
+    for (text, ignored) in cases {
+        assert_eq!(rules.is_ignored(&path(text), false), ignored, "{text}");
+        let at = path(text);
+        let dir = at.parent().expect("not the root");
+        let inside = rules.is_ignored_in(&dir, at.name().expect("not the root"), false);
+        assert_eq!(rules.is_ignored(&dir, true) || inside, ignored, "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_ignored_unasked() {
+    let (_disk, rules) = rules(&[("a", "")]);
+    assert!(rules.is_empty());
+    for text in [".DS_Store", "a~", ".git/index", "Thumbs.db", "d/.dunlin"] {
+        assert!(!rules.is_ignored(&path(text), false), "{text}");
+    }
+}
+
+#[test]
+fn a_bad_line_is_reported_and_the_others_hold() {
+    let (_disk, rules) = rules(&[("d/.dunlinignore", "*.o\n[z-a\n*.tmp\n")]);
+    let warnings: Vec<String> = rules.warnings().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("d/.dunlinignore, line 2: "), "{warnings:?}");
+    assert!(rules.is_ignored(&path("d/a.o"), false) && rules.is_ignored(&path("d/a.tmp"), false));
+}
+
+#[test]
+fn an_unusable_file_is_reported_and_changes_nothing() {
+    let (disk, mut rules) = rules(&[(".dunlinignore", "*.o\n")]);
+    let refresh = |disk: &Disk, rules: &mut IgnoreRules| {
+        let listing = disk.fs.list(&RelPath::root()).expect("it can be listed");
+        rules.refresh(disk.fs.as_ref(), &RelPath::root(), &listing)
+    };
+    assert!(!refresh(&disk, &mut rules), "the file is the same");
+    let large = "#".repeat(usize::try_from(IGNORE_FILE_BYTES_MAX).expect("it is small") + 1);
+    disk.write(".dunlinignore", &large);
+    assert!(!refresh(&disk, &mut rules));
+    assert_eq!(rules.warnings().count(), 1);
+    assert!(rules.is_ignored(&path("a.o"), false), "what was read before holds on");
+    disk.write(".dunlinignore", "*.p\n");
+    assert!(refresh(&disk, &mut rules));
+    assert_eq!(rules.warnings().count(), 0);
+    assert!(!rules.is_ignored(&path("a.o"), false) && rules.is_ignored(&path("a.p"), false));
+    disk.remove(".dunlinignore");
+    assert!(refresh(&disk, &mut rules));
+    assert!(rules.is_empty());
+}
