@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::dialer::{Dial, Dialer, Keep, Key};
 use crate::discovery::{self, Discovery};
-use crate::limits::EVENTS_MAX;
+use crate::limits::OUTBOX_MAX;
 use crate::peering::Folders;
 use crate::session::Session;
 use crate::shared::{Command, Shared, lock};
@@ -329,7 +329,7 @@ impl Driver {
 
     /// Queues an event for the owner.
     fn tell(&mut self, event: MeshEvent) {
-        if self.outbox.len() >= EVENTS_MAX {
+        if self.outbox.len() >= OUTBOX_MAX {
             tracing::debug!("the owner of the mesh is slow: an event is dropped");
             let gossip = self.outbox.iter().position(|e| matches!(e, MeshEvent::Gossip { .. }));
             self.outbox.remove(gossip.unwrap_or(0));

@@ -1,7 +1,6 @@
 //! The handle to a running mesh.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ const LISTEN_DEFAULT: [&str; 4] =
 /// How long the start waits for the listeners' addresses.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often, and how long apart, an address that is in use is tried.
+/// How often, and how long apart, an address that the system refuses is tried.
 const LISTEN_ATTEMPTS_MAX: u32 = 15;
 const LISTEN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -196,6 +195,13 @@ impl Mesh {
         blocks::open(&self.inner.shared, self.inner.control.clone(), peer, folder).await
     }
 
+    /// Tells whether gossip carries a folder's broadcasts to a peer; until it does, and the peer
+    /// is up, broadcasts are handed to it directly.
+    #[must_use]
+    pub fn gossip_reaches(&self, peer: DeviceId, folder: FolderId) -> bool {
+        self.inner.shared.is_reached(&peer, &folder)
+    }
+
     /// Returns the multiaddrs that the mesh listens on, with `/p2p/…`.
     #[must_use]
     pub fn listen_addrs(&self) -> Vec<String> {
@@ -262,8 +268,8 @@ async fn listen(
     Ok(Starting { waiting, named: names, done })
 }
 
-/// Listens on an address. One that is in use is tried again for a moment: a node that is started
-/// anew often meets its predecessor's sockets.
+/// Listens on an address, and tries again for a moment when the system refuses it: a node that is
+/// started anew often meets its predecessor's sockets.
 async fn listen_on(
     swarm: &mut Swarm<Behaviour>,
     addr: Multiaddr,
@@ -272,28 +278,12 @@ async fn listen_on(
     loop {
         attempts_left -= 1;
         match swarm.listen_on(addr.clone()) {
-            Err(reason) if attempts_left > 0 && is_in_use(&reason) => {
+            Err(TransportError::Other(_)) if attempts_left > 0 => {
                 tokio::time::sleep(LISTEN_RETRY_DELAY).await;
             }
             result => return result,
         }
     }
-}
-
-fn is_in_use(reason: &TransportError<io::Error>) -> bool {
-    let TransportError::Other(reason) = reason else { return false };
-    let mut next: Option<&(dyn Error + 'static)> = Some(reason);
-    while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::AddrInUse) {
-            return true;
-        }
-        // `io::Error::source` passes over the error that it wraps.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 /// Says why listening failed; libp2p's own text leaves out the system's.

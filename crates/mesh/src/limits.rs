@@ -15,8 +15,12 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Folders that one device may offer to one peer.
 pub const FOLDERS_MAX: usize = 1024;
 
-/// Events that may wait for the consumer of [`MeshEvent`](crate::MeshEvent).
-pub const EVENTS_MAX: usize = 1024;
+/// Events that may wait for the consumer of [`MeshEvent`](crate::MeshEvent). Each may hold a
+/// message of [`MESSAGE_BYTES_MAX`].
+pub const EVENTS_MAX: usize = 64;
+
+/// Broadcasts and other events of the swarm's task that may wait for a place among these.
+pub const OUTBOX_MAX: usize = 1024;
 
 /// Commands that may wait for the swarm's task.
 pub(crate) const COMMANDS_MAX: usize = 1024;

@@ -246,6 +246,11 @@ impl Shared {
         }
     }
 
+    /// Tells whether gossip reaches a peer in a folder.
+    pub(crate) fn is_reached(&self, peer: &DeviceId, folder: &FolderId) -> bool {
+        lock(&self.gossip).reached.get(peer).is_some_and(|folders| folders.contains(folder))
+    }
+
     /// Notes that gossip no longer reaches a peer at all.
     pub(crate) fn unreached(&self, peer: &DeviceId) {
         lock(&self.gossip).reached.remove(peer);

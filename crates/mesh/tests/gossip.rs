@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{both_up, folder, pair, seed};
+use common::{Node, both_up, folder, gossip_reaches, pair, seed};
 use dunlin_mesh::{MeshEvent, SendError, limits};
 
 #[tokio::test]
@@ -56,6 +56,54 @@ async fn broadcasts_pass_through_a_node_in_the_middle() {
     c.mesh.broadcast(folder(1).folder(), b"back".to_vec()).unwrap();
     assert_eq!(a.wait_gossip().await, (c.device, b"back".to_vec()));
     assert_eq!(b.wait_gossip().await, (c.device, b"back".to_vec()));
+}
+
+#[tokio::test]
+async fn gossip_carries_a_mesh_in_which_each_knows_two() {
+    let mut nodes: Vec<Node> = Vec::new();
+    for n in 0..10_u8 {
+        let mut start = seed(n + 1);
+        for known in nodes.iter().rev().take(2) {
+            start = start.peer(known);
+        }
+        let mut node = start.start().await;
+        node.mesh.add_folder(folder(1));
+        for known in nodes.iter_mut().rev().take(2) {
+            both_up(&mut node, known).await;
+            gossip_reaches(&node, known.device).await;
+            gossip_reaches(known, node.device).await;
+        }
+        nodes.push(node);
+    }
+    let ends = [nodes[0].device, nodes[9].device];
+    for n in 0..20_u8 {
+        for (sender, device) in [(0, ends[0]), (9, ends[1])] {
+            let body = vec![n; 20_000];
+            nodes[sender].mesh.broadcast(folder(1).folder(), body.clone()).unwrap();
+            for node in nodes.iter_mut().filter(|node| node.device != device) {
+                assert!(node.wait_gossip().await == (device, body.clone()), "broadcast {n}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_gossip_takes_over_or_comes_back() {
+    let (mut a, mut b) = pair().await;
+    let id = folder(1).folder();
+    gossip_reaches(&a, b.device).await;
+    a.mesh.broadcast(id, b"by gossip".to_vec()).unwrap();
+    assert_eq!(b.wait_gossip().await.1, b"by gossip");
+    // `b` leaves and returns: gossip has to be taken up again, and must not wait for a minute.
+    b.mesh.remove_folder(id);
+    a.wait_down(b.device).await;
+    b.mesh.add_folder(folder(1));
+    a.wait_up(b.device).await;
+    a.mesh.broadcast(id, b"at once".to_vec()).unwrap();
+    assert_eq!(b.wait_gossip().await.1, b"at once");
+    gossip_reaches(&a, b.device).await;
+    a.mesh.broadcast(id, b"by gossip again".to_vec()).unwrap();
+    assert_eq!(b.wait_gossip().await.1, b"by gossip again");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ async fn a_node_that_comes_back_is_found_again() {
 #[tokio::test]
 async fn a_member_that_was_only_accepted_is_looked_for_as_well() {
     let mut a = seed(1).start().await;
-    let mut b = seed(2).peer(&a).start().await;
+    let b = seed(2).peer(&a).start().await;
     a.mesh.add_folder(folder(1));
     b.mesh.add_folder(folder(1));
     let at = |event| match event {

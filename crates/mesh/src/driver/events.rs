@@ -1,7 +1,7 @@
 //! What the swarm reports, and what follows from it.
 
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{identify, kad, mdns};
+use libp2p::{identify, kad, mdns, ping};
 
 use super::*;
 use crate::behaviour::KAD_PROTOCOL;
@@ -69,6 +69,14 @@ impl Driver {
                 }
                 // While the query lasts its addresses are known, so that it must not wait.
                 self.on_timer();
+            }
+            // A dead TCP connection is not noticed otherwise before the system gives it up.
+            BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout),
+                ..
+            }) => {
+                self.swarm.close_connection(connection);
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found {

@@ -9,37 +9,37 @@ use dunlin_mesh::{Mesh, MeshConfig, MeshEvent};
 use tokio::sync::mpsc;
 
 /// No test waits longer than this for one event.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-pub const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
-pub const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 
-pub struct Node {
-    pub mesh: Mesh,
-    pub events: mpsc::Receiver<MeshEvent>,
-    pub device: DeviceId,
+pub(crate) struct Node {
+    pub(crate) mesh: Mesh,
+    pub(crate) events: mpsc::Receiver<MeshEvent>,
+    pub(crate) device: DeviceId,
 }
 
 /// What to start a node with.
-pub struct Start<'a> {
-    pub seed: u8,
-    pub listen: &'a str,
-    pub peers: Vec<String>,
-    pub dht: bool,
-    pub transfer_port: u16,
+pub(crate) struct Start<'a> {
+    pub(crate) seed: u8,
+    pub(crate) listen: &'a str,
+    pub(crate) peers: Vec<String>,
+    pub(crate) dht: bool,
+    pub(crate) transfer_port: u16,
 }
 
-pub fn seed(seed: u8) -> Start<'static> {
+pub(crate) fn seed(seed: u8) -> Start<'static> {
     Start { seed, listen: QUIC, peers: Vec::new(), dht: false, transfer_port: 0 }
 }
 
 impl<'a> Start<'a> {
-    pub fn peer(mut self, node: &Node) -> Self {
+    pub(crate) fn peer(mut self, node: &Node) -> Self {
         self.peers.extend(node.mesh.listen_addrs());
         self
     }
 
-    pub async fn start(self) -> Node {
+    pub(crate) async fn start(self) -> Node {
         let key = key(self.seed);
         let config = MeshConfig {
             listen: &[self.listen.to_owned()],
@@ -54,17 +54,17 @@ impl<'a> Start<'a> {
     }
 }
 
-pub fn key(seed: u8) -> DeviceKey {
+pub(crate) fn key(seed: u8) -> DeviceKey {
     DeviceKey::from_seed([seed; 32])
 }
 
-pub fn folder(secret: u8) -> FolderKeys {
+pub(crate) fn folder(secret: u8) -> FolderKeys {
     FolderKeys::create([secret; 32])
 }
 
 impl Node {
     /// Waits for the first event that `pick` takes; others are dropped.
-    pub async fn wait<T>(&mut self, mut pick: impl FnMut(MeshEvent) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&mut self, mut pick: impl FnMut(MeshEvent) -> Option<T>) -> T {
         let found = async {
             loop {
                 let event = self.events.recv().await.expect("the mesh has ended");
@@ -76,7 +76,7 @@ impl Node {
         tokio::time::timeout(PATIENCE, found).await.expect("no such event in time")
     }
 
-    pub async fn wait_up(&mut self, other: DeviceId) {
+    pub(crate) async fn wait_up(&mut self, other: DeviceId) {
         self.wait(|event| match event {
             MeshEvent::MemberUp { peer, .. } if peer == other => Some(()),
             _ => None,
@@ -84,7 +84,7 @@ impl Node {
         .await;
     }
 
-    pub async fn wait_down(&mut self, other: DeviceId) {
+    pub(crate) async fn wait_down(&mut self, other: DeviceId) {
         self.wait(|event| match event {
             MeshEvent::MemberDown { peer, .. } if peer == other => Some(()),
             _ => None,
@@ -92,7 +92,7 @@ impl Node {
         .await;
     }
 
-    pub async fn wait_message(&mut self) -> (DeviceId, Vec<u8>) {
+    pub(crate) async fn wait_message(&mut self) -> (DeviceId, Vec<u8>) {
         self.wait(|event| match event {
             MeshEvent::Message { peer, message, .. } => Some((peer, message)),
             _ => None,
@@ -100,7 +100,7 @@ impl Node {
         .await
     }
 
-    pub async fn wait_gossip(&mut self) -> (DeviceId, Vec<u8>) {
+    pub(crate) async fn wait_gossip(&mut self) -> (DeviceId, Vec<u8>) {
         self.wait(|event| match event {
             MeshEvent::Gossip { from, message, .. } => Some((from, message)),
             _ => None,
@@ -109,8 +109,18 @@ impl Node {
     }
 }
 
+/// Waits until gossip carries folder 1 from a node to a device.
+pub(crate) async fn gossip_reaches(from: &Node, to: DeviceId) {
+    let reached = async {
+        while !from.mesh.gossip_reaches(to, folder(1).folder()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("gossip never reaches the device");
+}
+
 /// Starts two nodes that share the folder 1 and know each other as members.
-pub async fn pair() -> (Node, Node) {
+pub(crate) async fn pair() -> (Node, Node) {
     let mut a = seed(1).start().await;
     let mut b = seed(2).peer(&a).start().await;
     a.mesh.add_folder(folder(1));
@@ -120,13 +130,13 @@ pub async fn pair() -> (Node, Node) {
 }
 
 /// Waits until two nodes are up to each other.
-pub async fn both_up(a: &mut Node, b: &mut Node) {
+pub(crate) async fn both_up(a: &mut Node, b: &mut Node) {
     let (at_a, at_b) = (a.device, b.device);
     tokio::join!(a.wait_up(at_b), b.wait_up(at_a));
 }
 
 /// Waits until two nodes are down to each other.
-pub async fn both_down(a: &mut Node, b: &mut Node) {
+pub(crate) async fn both_down(a: &mut Node, b: &mut Node) {
     let (at_a, at_b) = (a.device, b.device);
     tokio::join!(a.wait_down(at_b), b.wait_down(at_a));
 }
