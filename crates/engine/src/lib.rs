@@ -1,2 +1,25 @@
-//! Placeholder.
+//! One folder's life in Dunlin, and the node that runs many: index, tree, mesh and transfer
+//! joined. This is also the library for programs that embed Dunlin.
+//!
+//! The middle is [`folder::Folder`], a state machine without threads or sockets; [`runner`] gives
+//! it a thread, [`node`] a home and a mesh, and [`pair`] a second directory on the same machine.
+
+pub mod clock;
+pub mod doctor;
+pub mod folder;
+pub mod home;
+pub mod manifests;
+pub mod network;
+pub mod node;
+pub mod pair;
+pub mod runner;
 pub mod types;
+
+mod assemble;
+mod book;
+mod download;
+mod open;
+mod serve;
+
+pub use home::{Home, HomeError};
+pub use node::{Node, NodeConfig, NodeError};

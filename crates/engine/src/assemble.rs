@@ -1,0 +1,112 @@
+//! Brings a large content together in a temporary file: from what an interrupted attempt left
+//! there, from other files on this disk, and from blocks that peers send.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dunlin_blocks::{BlockRef, Manifest, address, is_hole};
+use dunlin_identity::Hash;
+use dunlin_index::Storage;
+use dunlin_tree::disk::DiskTable;
+use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
+
+use crate::serve;
+
+/// A temporary file that is being filled.
+pub(crate) struct Assembly {
+    file: Box<dyn WriteAt>,
+    /// Where each block that is still missing belongs.
+    missing: BTreeMap<Hash, Vec<(u64, u32)>>,
+    order: Vec<BlockRef>,
+}
+
+impl Assembly {
+    /// Opens the temporary file, and finds in it and on this disk all that need not be fetched.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    pub(crate) fn begin<F: Fs, S: Storage>(
+        fs: &F,
+        rows: &DiskTable<S>,
+        manifest: &Manifest,
+        temp: &TempName,
+    ) -> Result<Self, FsError> {
+        let file = fs.temp_create(temp, manifest.size)?;
+        let there = file.stat()?.size;
+        file.set_len(manifest.size)?;
+        let mut assembly = Self { file, missing: BTreeMap::new(), order: Vec::new() };
+        for (offset, block) in manifest.offsets() {
+            if is_hole(&block) && offset >= there {
+                // A new file reads as zeros there already.
+                continue;
+            }
+            let resumed = offset + u64::from(block.len) <= there && assembly.has(offset, &block)?;
+            if resumed || assembly.copy_local(fs, rows, offset, &block)? {
+                continue;
+            }
+            let places = assembly.missing.entry(block.hash).or_default();
+            if places.is_empty() {
+                assembly.order.push(block);
+            }
+            places.push((offset, block.len));
+        }
+        Ok(assembly)
+    }
+
+    /// The blocks to fetch, in the order of the file, each once.
+    pub(crate) fn missing(&self) -> &[BlockRef] {
+        &self.order
+    }
+
+    /// Whether the temporary file holds the block already.
+    fn has(&self, offset: u64, block: &BlockRef) -> Result<bool, FsError> {
+        let mut data = vec![0; block.len as usize];
+        let mut filled = 0;
+        while filled < data.len() {
+            match self.file.read_at(&mut data[filled..], offset + filled as u64)? {
+                0 => return Ok(false),
+                read => filled += read,
+            }
+        }
+        Ok(address(&data) == block.hash)
+    }
+
+    fn copy_local<F: Fs, S: Storage>(
+        &self,
+        fs: &F,
+        rows: &DiskTable<S>,
+        offset: u64,
+        block: &BlockRef,
+    ) -> Result<bool, FsError> {
+        // A table that cannot be read only means that the block is fetched.
+        let Ok(Some(data)) = serve::read_block(fs, rows, &block.hash) else { return Ok(false) };
+        self.file.write_at(&data, offset)?;
+        Ok(true)
+    }
+
+    /// Writes a block that a peer has sent, wherever it belongs. Its hash has been checked.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    pub(crate) fn supply(&mut self, hash: &Hash, data: &Bytes) -> Result<(), FsError> {
+        for (offset, len) in self.missing.remove(hash).unwrap_or_default() {
+            if data.len() == len as usize {
+                self.file.write_at(data, offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every block is there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// Makes what is there durable, so that it counts when the file is taken up again.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    pub(crate) fn sync(&self) -> Result<(), FsError> {
+        self.file.sync()
+    }
+}

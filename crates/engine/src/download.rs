@@ -1,0 +1,176 @@
+//! Hashing and fetching of large files, beside the folder's thread.
+
+use std::sync::Arc;
+
+use dunlin_blocks::{BlockRef, FileHash, ManifestError, ManifestWalk};
+use dunlin_identity::Hash;
+use dunlin_index::{RelPath, Storage};
+use dunlin_transfer::{Fetched, Priority};
+use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
+use tokio::sync::mpsc;
+
+use crate::assemble::Assembly;
+use crate::folder::LargeFile;
+use crate::runner::Shell;
+
+/// Manifest pieces that are asked for at a time.
+const PIECES_AT_ONCE: usize = 256;
+/// Blocks that wait to be written, and that are written at a time.
+const BLOCKS_AT_ONCE: usize = 32;
+/// After this many bytes, what has come is made durable, so that it survives a crash.
+const SYNC_EVERY: u64 = 256 << 20;
+
+/// Why a large file is not complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownloadError {
+    /// The disk failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// No connected peer has all of it now.
+    #[error("no connected device has all of it now")]
+    Unavailable,
+    /// Its manifest contradicts itself or the index.
+    #[error("its block list is wrong: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The program is ending.
+    #[error("the program is ending")]
+    Closed,
+}
+
+/// Cuts and hashes a file, making sure that it did not change meanwhile.
+///
+/// # Errors
+/// Whatever the disk reports; [`FsErrorKind::Busy`] when the file changed.
+pub(crate) fn hash_file<F: Fs>(
+    fs: &F,
+    path: &RelPath,
+    stat: &Stat,
+    threads: usize,
+) -> Result<FileHash, FsError> {
+    let changed = || FsError::new(FsErrorKind::Busy, "hash", path);
+    let file = fs.open(path)?;
+    if !file.stat()?.same_version(stat) {
+        return Err(changed());
+    }
+    let read = |buffer: &mut [u8], offset| file.read_at(buffer, offset).map_err(Into::into);
+    let hash = dunlin_blocks::hash_file(read, stat.size, threads).map_err(|_| changed())?;
+    if !file.stat()?.same_version(stat) {
+        return Err(changed());
+    }
+    Ok(hash)
+}
+
+/// Brings a large file's content into its temporary file.
+///
+/// # Errors
+/// See [`DownloadError`]. What has come stays in the temporary file.
+pub(crate) async fn fetch<F, S>(
+    shell: &Arc<Shell<F, S>>,
+    file: LargeFile,
+) -> Result<(TempName, FileHash), DownloadError>
+where
+    F: Fs + 'static,
+    S: Storage + Clone + Sync + 'static,
+{
+    let (walk, pieces) = fetch_manifest(shell, &file).await?;
+    let manifest = Arc::new(walk.finish()?);
+    let (begun, manifest_again, temp) =
+        (Arc::clone(shell), Arc::clone(&manifest), file.temp.clone());
+    let mut assembly =
+        blocking(move || Assembly::begin(&*begun.fs, &begun.rows, &manifest_again, &temp))
+            .await??;
+
+    let (sink, mut fetched) = mpsc::channel(BLOCKS_AT_ONCE);
+    let missing = assembly.missing().to_vec();
+    let fetcher = Arc::clone(shell);
+    let task = tokio::spawn(async move {
+        fetcher.network.fetch(fetcher.folder, missing, Priority::Normal, sink).await;
+    });
+    let mut batch: Vec<Fetched> = Vec::new();
+    let mut unsynced = 0;
+    while fetched.recv_many(&mut batch, BLOCKS_AT_ONCE).await > 0 {
+        let blocks = std::mem::take(&mut batch);
+        unsynced += blocks
+            .iter()
+            .filter_map(|got| got.data.as_ref().ok())
+            .map(|data| data.len() as u64)
+            .sum::<u64>();
+        let sync = unsynced >= SYNC_EVERY;
+        if sync {
+            unsynced = 0;
+        }
+        assembly = blocking(move || write_blocks(assembly, &blocks, sync)).await??;
+    }
+    // It has ended, since it has dropped its end of the channel.
+    let _ = task.await;
+    if !assembly.is_complete() {
+        blocking(move || assembly.sync()).await??;
+        return Err(DownloadError::Unavailable);
+    }
+    blocking(move || assembly.sync()).await??;
+    let blocks = manifest.offsets().collect();
+    let hash = FileHash { root: file.root, size: file.size, blocks, manifest_blocks: pieces };
+    Ok((file.temp, hash))
+}
+
+fn write_blocks(
+    mut assembly: Assembly,
+    blocks: &[Fetched],
+    sync: bool,
+) -> Result<Assembly, FsError> {
+    for got in blocks {
+        if let Ok(data) = &got.data {
+            assembly.supply(&got.hash, data)?;
+        }
+    }
+    if sync {
+        assembly.sync()?;
+    }
+    Ok(assembly)
+}
+
+/// Fetches the pieces of the manifest that are not here.
+async fn fetch_manifest<F, S>(
+    shell: &Arc<Shell<F, S>>,
+    file: &LargeFile,
+) -> Result<(ManifestWalk, Vec<(Hash, Vec<u8>)>), DownloadError>
+where
+    F: Fs + 'static,
+    S: Storage + Clone + Sync + 'static,
+{
+    let mut walk = ManifestWalk::new(file.root, file.size)?;
+    let mut pieces = Vec::new();
+    while !walk.is_complete() {
+        let mut missing: Vec<BlockRef> = Vec::new();
+        for piece in walk.wanted(PIECES_AT_ONCE) {
+            match shell.manifests.get(&piece.hash) {
+                Ok(Some(data)) => {
+                    walk.supply(&piece.hash, &data)?;
+                    pieces.push((piece.hash, data.to_vec()));
+                }
+                _ => missing.push(piece),
+            }
+        }
+        if missing.is_empty() {
+            continue;
+        }
+        let (sink, mut fetched) = mpsc::channel(PIECES_AT_ONCE);
+        let fetcher = Arc::clone(shell);
+        tokio::spawn(async move {
+            fetcher.network.fetch(fetcher.folder, missing, Priority::High, sink).await;
+        });
+        while let Some(got) = fetched.recv().await {
+            let data = got.data.map_err(|_| DownloadError::Unavailable)?;
+            walk.supply(&got.hash, &data)?;
+            pieces.push((got.hash, data.to_vec()));
+        }
+    }
+    Ok((walk, pieces))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, DownloadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| DownloadError::Closed)
+}

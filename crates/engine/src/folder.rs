@@ -1,0 +1,512 @@
+//! One folder's life as a state machine.
+//!
+//! # Goals
+//! - The disk becomes what the index says, and the index learns what the user did: the two halves
+//!   ([`observe`] and [`reconcile`]) meet in the disk table, which holds what this device has put
+//!   or seen on its disk.
+//! - Everything is level-triggered. An entry whose view may have changed is *dirty*; reconciling it
+//!   compares what the index shows with what the disk table holds and does what is missing. Being
+//!   interrupted anywhere, and doing it again, is harmless.
+//!
+//! # Non-goals
+//! - No sockets, threads, wall clocks or randomness: time comes in as a parameter, work that takes
+//!   long (hashing a big file, fetching blocks) goes out as an [`Action`] and comes back as a call.
+//!   File-system calls that are short go through the [`Fs`] trait. The simulator runs this code.
+//!
+//! # Limits
+//! - At most [`SMALL_IN_FLIGHT`] small contents and [`DOWNLOADS_MAX`] large ones are asked for at
+//!   a time; at most [`BLOB_CACHE_BYTES`] of small contents wait in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use dunlin_blocks::{BlockRef, FileHash};
+use dunlin_identity::{DeviceId, Hash};
+use dunlin_index::sync::{Out, Replicator, SyncError, SyncMessage};
+use dunlin_index::{EntryId, Index, Millis, RelPath, Signer, Storage};
+use dunlin_tree::disk::{DiskTable, RowId};
+use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
+use dunlin_tree::ignore::IgnoreRules;
+use dunlin_tree::marker::{Marker, RootError};
+use dunlin_tree::settle::{RawEvent, Settler};
+
+use crate::download::DownloadError;
+use crate::manifests::ManifestStore;
+
+use crate::types::{Event, FolderState, Problem};
+
+mod content;
+mod hold;
+mod observe;
+mod reconcile;
+mod recover;
+mod rows;
+
+pub use content::LargeFile;
+pub(crate) use rows::table_error;
+
+use hold::Held;
+
+/// How many small contents are asked for at a time.
+pub const SMALL_IN_FLIGHT: usize = 4096;
+/// How many large files are downloaded at a time.
+pub const DOWNLOADS_MAX: usize = 4;
+/// How many bytes of small contents wait in memory to be put in place.
+pub const BLOB_CACHE_BYTES: usize = 32 << 20;
+/// After a fault of the disk, it is tried again after this time.
+const FAULT_RETRY_MS: Millis = 5_000;
+/// What the state machine could not do at once (a file that was just changing, say) is tried again
+/// after this time, if no event brings it about before.
+const RETRY_MS: Millis = 500;
+
+/// What the state machine asks of its shell.
+#[derive(Debug)]
+pub enum Action {
+    /// Send a message to a connected member.
+    Send(DeviceId, SyncMessage),
+    /// Send a message to the folder's gossip topic.
+    Broadcast(SyncMessage),
+    /// Hash a large file; answered by [`Folder::hashed`].
+    Hash(RelPath, Stat),
+    /// Fetch small contents; each answered by [`Folder::blobs`].
+    FetchSmall(Vec<BlockRef>),
+    /// Bring a large file's content into a temporary file, from the blocks on this disk and from
+    /// peers; answered by [`Folder::downloaded`].
+    Download(LargeFile),
+    /// Tell the outside.
+    Event(Event),
+}
+
+/// What a [`Folder`] is made of.
+pub struct Parts<F, S: Storage> {
+    /// The folder's name on this device, for events.
+    pub name: String,
+    /// The user's files.
+    pub fs: Arc<F>,
+    /// The index.
+    pub index: Index<S>,
+    /// What is on this disk.
+    pub rows: DiskTable<S>,
+    /// Signs what this device writes.
+    pub signer: Arc<dyn Signer + Send + Sync>,
+    /// Draws the jitter of timers.
+    pub seed: u64,
+    /// Whether this device may change the folder for others.
+    pub writable: bool,
+    /// How many threads a scan may use.
+    pub scan_threads: NonZeroUsize,
+    /// What the marker in the folder must say.
+    pub marker: Marker,
+    /// Where manifest pieces are kept.
+    pub manifests: ManifestStore<S>,
+    /// What [`Folder::applied`] said when the last run was whole.
+    pub applied: Option<Hash>,
+    /// Whether the last run ended without [`Folder::close`].
+    pub after_crash: bool,
+}
+
+/// One folder on this device.
+pub struct Folder<F, S: Storage> {
+    name: String,
+    fs: Arc<F>,
+    index: Index<S>,
+    rows: DiskTable<S>,
+    signer: Arc<dyn Signer + Send + Sync>,
+    writable: bool,
+    scan_threads: NonZeroUsize,
+    marker: Marker,
+    manifests: ManifestStore<S>,
+    applied: Option<Hash>,
+    after_crash: bool,
+    /// Files that were found empty after a crash.
+    suspects: BTreeMap<RowId, Stat>,
+    replicator: Replicator,
+    settler: Settler,
+    ignore: IgnoreRules,
+    /// Entries whose place on disk may differ from the view.
+    dirty: BTreeSet<EntryId>,
+    /// Entries that could not be brought to disk for now.
+    retry: BTreeSet<EntryId>,
+    retry_at: Option<Millis>,
+    needs: content::Needs,
+    held: Held,
+    /// The user has released the deletions that were held: the next pass does them.
+    released: bool,
+    /// Large files that are being hashed.
+    hashing: BTreeMap<RelPath, Stat>,
+    problems: BTreeSet<Problem>,
+    paused: bool,
+    fault: Option<String>,
+    fault_retry_at: Option<Millis>,
+    /// The directory or the database is not what was opened: the shell must open it anew.
+    reopen: bool,
+    scan_wanted: bool,
+    scanning: bool,
+    /// What the shell was last told, so that it hears of changes only.
+    told: (FolderState, Option<String>),
+    told_need: (u64, u64),
+    out: VecDeque<Action>,
+}
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// Takes up a folder. Nothing is looked at yet: call [`Folder::scan`] once.
+    pub fn new(parts: Parts<F, S>) -> Self {
+        let me = parts.signer.device();
+        Self {
+            name: parts.name,
+            fs: parts.fs,
+            index: parts.index,
+            rows: parts.rows,
+            signer: parts.signer,
+            writable: parts.writable,
+            scan_threads: parts.scan_threads,
+            marker: parts.marker,
+            manifests: parts.manifests,
+            applied: parts.applied,
+            after_crash: parts.after_crash,
+            suspects: BTreeMap::new(),
+            replicator: Replicator::new(me, parts.seed),
+            settler: Settler::default(),
+            ignore: IgnoreRules::default(),
+            dirty: BTreeSet::new(),
+            retry: BTreeSet::new(),
+            retry_at: None,
+            needs: content::Needs::default(),
+            held: Held::default(),
+            released: false,
+            hashing: BTreeMap::new(),
+            problems: BTreeSet::new(),
+            paused: false,
+            fault: None,
+            fault_retry_at: None,
+            reopen: false,
+            scan_wanted: true,
+            scanning: false,
+            told: (FolderState::Idle, None),
+            told_need: (0, 0),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The index, to read.
+    pub fn index(&self) -> &Index<S> {
+        &self.index
+    }
+
+    /// What is on this disk, to read.
+    pub fn rows(&self) -> &DiskTable<S> {
+        &self.rows
+    }
+
+    /// Takes what there is to do outside.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.out.pop_front()
+    }
+
+    /// When [`Folder::tick`] wants to be called next.
+    pub fn next_tick(&self, now: Millis) -> Millis {
+        let mut next = self.replicator.next_tick(now);
+        let timers = [self.settler.next_due(), self.retry_at, self.fault_retry_at];
+        for at in timers.into_iter().flatten() {
+            next = next.min(at);
+        }
+        if self.scan_wanted && self.is_running() {
+            next = now;
+        }
+        next
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Millis) {
+        if self.fault_retry_at.is_some_and(|at| at <= now) {
+            self.fault_retry_at = None;
+            self.recover(now);
+        }
+        if self.is_running() {
+            if self.scan_wanted {
+                self.run_scan(now);
+            }
+            if let Some(due) = self.settler.due(now) {
+                self.settled(due, now);
+            }
+            if self.retry_at.is_some_and(|at| at <= now) {
+                self.retry_at = None;
+                let again = std::mem::take(&mut self.retry);
+                self.dirty.extend(again);
+                self.work(now);
+            }
+        }
+        let out = self.replicator.tick(&mut self.index, now);
+        self.emit(out);
+        self.tell(now);
+    }
+
+    /// Asks for a look at the whole disk at the next tick.
+    pub fn scan(&mut self) {
+        self.scan_wanted = true;
+    }
+
+    /// The watcher saw something.
+    pub fn event(&mut self, event: RawEvent, now: Millis) {
+        self.push_event(event, now);
+    }
+
+    /// A member is connected.
+    pub fn peer_up(&mut self, peer: DeviceId, now: Millis) {
+        let out = self.replicator.peer_up(peer, &mut self.index, now);
+        self.emit(out);
+        self.needs.peers_changed();
+        if self.is_running() {
+            self.work(now);
+        }
+        self.tell(now);
+    }
+
+    /// A member is gone.
+    pub fn peer_down(&mut self, peer: &DeviceId) {
+        self.replicator.peer_down(peer);
+    }
+
+    /// Whether `peer` and this device hold the same, disks included.
+    pub fn in_sync(&self, peer: &DeviceId) -> bool {
+        self.is_settled() && self.replicator.in_sync(peer, &self.index)
+    }
+
+    /// Whether nothing is left to do here: no event waits, nothing is missing.
+    pub fn is_settled(&self) -> bool {
+        self.state() == FolderState::Idle && self.settler.next_due().is_none()
+    }
+
+    /// A message of a member came, directly or by gossip.
+    ///
+    /// # Errors
+    /// What is wrong with the message; nothing of it was taken.
+    pub fn message(
+        &mut self,
+        from: DeviceId,
+        message: SyncMessage,
+        now: Millis,
+    ) -> Result<(), SyncError> {
+        let handled = self.replicator.on_message(from, message, &mut self.index, now)?;
+        self.emit(handled.out);
+        if let Some(refused) = handled.refused {
+            tracing::warn!(%from, error = %refused, "a segment was refused");
+        }
+        for row in std::mem::take(&mut self.held.remote) {
+            // What came may approve what is held, or bring it back.
+            if let Ok(Some(row)) = self.rows.get(row) {
+                self.dirty.insert(row.item.entry);
+            }
+        }
+        for blob in handled.blobs {
+            self.needs.keep_blob(blob.into());
+        }
+        self.dirty.extend(handled.changed);
+        if self.is_running() && !self.dirty.is_empty() {
+            self.work(now);
+        }
+        self.tell(now);
+        Ok(())
+    }
+
+    /// Contents that were asked for by [`Action::FetchSmall`] are here, verified; `None` where no
+    /// connected peer has one.
+    pub fn blobs(&mut self, blobs: Vec<(Hash, Option<bytes::Bytes>)>, now: Millis) {
+        for (hash, data) in blobs {
+            match data {
+                Some(data) => self.dirty.extend(self.needs.arrived(hash, data)),
+                None => self.needs.missed(&hash),
+            }
+        }
+        if self.is_running() {
+            self.work(now);
+        }
+        self.tell(now);
+    }
+
+    /// A [`Action::Download`] ended: its content is complete and durable in the temporary file, or
+    /// it could not be had.
+    pub fn downloaded(
+        &mut self,
+        root: Hash,
+        result: Result<(TempName, FileHash), DownloadError>,
+        now: Millis,
+    ) {
+        match result {
+            Ok((temp, hash)) => self.dirty.extend(self.needs.downloaded(root, temp, hash)),
+            Err(error) => {
+                self.needs.missed(&root);
+                match error {
+                    DownloadError::Fs(error) if error.kind().pauses_folder() => {
+                        self.set_fault(&error, now);
+                    }
+                    DownloadError::Unavailable | DownloadError::Closed => {}
+                    other => tracing::warn!(%root, error = %other, "a download failed"),
+                }
+            }
+        }
+        if self.is_running() {
+            self.work(now);
+        }
+        self.tell(now);
+    }
+
+    /// Stops everything until [`Folder::resume`].
+    pub fn pause(&mut self, now: Millis) {
+        self.paused = true;
+        self.tell(now);
+    }
+
+    /// Goes on after [`Folder::pause`].
+    pub fn resume(&mut self, now: Millis) {
+        self.paused = false;
+        self.scan_wanted = true;
+        self.tell(now);
+    }
+
+    /// Writes what is not written yet, before the folder is closed.
+    pub fn close(&mut self) {
+        if let Err(error) = self.fs.write_marker(&self.current_marker()) {
+            tracing::debug!(%error, "the marker keeps its older sequence number");
+        }
+        let rows = self.rows.write_back(true).map_err(table_error);
+        if let Err(error) = rows.and_then(|()| self.index.write_back(true)) {
+            tracing::warn!(%error, "the database was not written at the end");
+        }
+    }
+
+    /// The marker with how far this device's log has come (rule 8).
+    fn current_marker(&self) -> Marker {
+        let author = self.index.author();
+        let sequence = self.index.context().get(&author);
+        Marker { epoch: author.epoch, sequence, ..self.marker }
+    }
+
+    /// What the folder is doing.
+    pub fn state(&self) -> FolderState {
+        if self.fault.is_some() {
+            FolderState::Error
+        } else if self.paused {
+            FolderState::Paused
+        } else if !self.held.is_empty() {
+            FolderState::Held
+        } else if self.scanning || self.scan_wanted || !self.hashing.is_empty() {
+            FolderState::Scanning
+        } else if self.dirty.is_empty() && self.retry.is_empty() && self.needs.is_empty() {
+            FolderState::Idle
+        } else {
+            FolderState::Syncing
+        }
+    }
+
+    /// Why the folder is held or in error, with what to do.
+    pub fn reason(&self) -> Option<String> {
+        self.fault.clone().or_else(|| self.held.reason(&self.name))
+    }
+
+    /// Files and bytes that are not yet on this disk as the index says.
+    pub fn need(&self) -> (u64, u64) {
+        let (files, bytes) = self.needs.totals();
+        let waiting = self.dirty.union(&self.retry).count() as u64;
+        (files.max(waiting), bytes)
+    }
+
+    /// Names on this disk that cannot be synced.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    fn is_running(&self) -> bool {
+        !self.paused && self.fault.is_none()
+    }
+
+    fn emit(&mut self, out: Vec<Out>) {
+        self.out.extend(out.into_iter().map(|out| match out {
+            Out::Send(peer, message) => Action::Send(peer, message),
+            Out::Broadcast(message) => Action::Broadcast(message),
+        }));
+    }
+
+    fn event_out(&mut self, event: Event) {
+        self.out.push_back(Action::Event(event));
+    }
+
+    /// Stops the folder because of a fault of its disk; it is tried again by itself.
+    fn set_fault(&mut self, error: &FsError, now: Millis) {
+        self.fault = Some(fault_sentence(&self.name, error));
+        self.fault_retry_at = Some(now + FAULT_RETRY_MS);
+    }
+
+    /// Whether the folder is still there and ours. If not, nothing on the disk is believed any
+    /// more, and the shell has to open it anew.
+    fn check_root(&mut self, now: Millis) -> bool {
+        match self.fs.root_check(&self.marker) {
+            Ok(_) => true,
+            Err(RootError::Fs(error)) => {
+                self.set_fault(&error, now);
+                false
+            }
+            Err(error) => {
+                self.fault = Some(format!("{}: {error}", self.name));
+                self.reopen = true;
+                false
+            }
+        }
+    }
+
+    /// Whether the shell must open the folder anew: its directory or its database is not what
+    /// was opened.
+    pub fn must_reopen(&self) -> bool {
+        self.reopen
+    }
+
+    fn recover(&mut self, now: Millis) {
+        if !self.check_root(now) {
+            return;
+        }
+        self.fault = None;
+        self.scan_wanted = true;
+        self.needs.peers_changed();
+        let again = std::mem::take(&mut self.retry);
+        self.dirty.extend(again);
+    }
+
+    /// Tells the peers and the outside what changed about this folder's state.
+    fn tell(&mut self, now: Millis) {
+        let need = self.need();
+        let settled_need =
+            if self.state() == FolderState::Idle { (0, 0) } else { (need.0.max(1), need.1) };
+        if settled_need != self.told_need {
+            self.told_need = settled_need;
+            self.replicator.applied(settled_need.0, settled_need.1, now);
+        }
+        let state = (self.state(), self.reason());
+        if state != self.told {
+            self.told = state.clone();
+            self.event_out(Event::FolderState {
+                folder: self.name.clone(),
+                state: state.0,
+                error: state.1,
+            });
+        }
+    }
+
+    fn retry_later(&mut self, entry: EntryId, now: Millis) {
+        self.retry.insert(entry);
+        self.retry_at.get_or_insert(now + RETRY_MS);
+    }
+}
+
+/// A sentence for the user: what happened, why, what to do.
+fn fault_sentence(name: &str, error: &FsError) -> String {
+    let advice = match error.kind() {
+        FsErrorKind::NoSpace => "free some space; syncing goes on by itself",
+        FsErrorKind::ReadOnly => "make the file system writable; syncing goes on by itself",
+        FsErrorKind::Unmounted => {
+            "mount it again or put the directory back; nothing was deleted anywhere"
+        }
+        _ => "mend it; syncing goes on by itself",
+    };
+    format!("{name}: {error}: {advice}")
+}

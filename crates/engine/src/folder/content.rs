@@ -1,0 +1,238 @@
+//! What this device still lacks: which contents are wanted by which entries, and what of it is
+//! on its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use dunlin_blocks::{BlockRef, FileHash, SMALL_MAX};
+use dunlin_identity::Hash;
+use dunlin_index::EntryId;
+use dunlin_tree::fs::TempName;
+
+use super::{Action, BLOB_CACHE_BYTES, DOWNLOADS_MAX, SMALL_IN_FLIGHT};
+
+/// A large file to bring into a temporary file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeFile {
+    /// The hash of its manifest.
+    pub root: Hash,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The temporary file; the same one whenever this content is tried again, so that what is
+    /// there already is kept.
+    pub temp: TempName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    InFlight,
+    /// No connected peer has it.
+    NoSource,
+}
+
+#[derive(Debug)]
+struct Want {
+    size: u64,
+    entries: BTreeSet<EntryId>,
+    state: State,
+}
+
+/// The contents that are wanted, and those that are here but not yet in place.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    wants: BTreeMap<Hash, Want>,
+    by_entry: BTreeMap<EntryId, BTreeSet<Hash>>,
+    /// Waiting wants in the order in which they are asked for: small ones first.
+    queue: BTreeSet<(u64, Hash)>,
+    bytes: u64,
+    pairs: u64,
+    small_in_flight: usize,
+    small_bytes_in_flight: u64,
+    downloads: usize,
+    blobs: BTreeMap<Hash, Bytes>,
+    ready: BTreeMap<Hash, (TempName, FileHash)>,
+}
+
+impl Needs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.wants.is_empty()
+    }
+
+    /// Entries that lack a content, and the bytes of the contents that are lacking.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        (self.pairs, self.bytes)
+    }
+
+    /// Notes that `entry` lacks the content `root`.
+    pub(super) fn want(&mut self, root: Hash, size: u64, entry: EntryId) {
+        let want = self.wants.entry(root).or_insert_with(|| {
+            self.bytes += size;
+            self.queue.insert((size, root));
+            Want { size, entries: BTreeSet::new(), state: State::Waiting }
+        });
+        if want.entries.insert(entry) {
+            self.pairs += 1;
+            self.by_entry.entry(entry).or_default().insert(root);
+        }
+    }
+
+    /// Notes that `entry` lacks nothing any more, as far as is known.
+    pub(super) fn release(&mut self, entry: EntryId) {
+        for root in self.by_entry.remove(&entry).unwrap_or_default() {
+            let Some(want) = self.wants.get_mut(&root) else { continue };
+            if want.entries.remove(&entry) {
+                self.pairs -= 1;
+            }
+            if want.entries.is_empty() {
+                let (size, state) = (want.size, want.state);
+                self.wants.remove(&root);
+                self.queue.remove(&(size, root));
+                self.bytes -= size;
+                self.landed(size, state);
+            }
+        }
+    }
+
+    /// Frees the place of a want that is not in flight any more.
+    fn landed(&mut self, size: u64, state: State) {
+        if state != State::InFlight {
+            return;
+        }
+        if size <= SMALL_MAX {
+            self.small_in_flight -= 1;
+            self.small_bytes_in_flight -= size;
+        } else {
+            self.downloads -= 1;
+        }
+    }
+
+    /// What to ask for next, within the bounds.
+    pub(super) fn next(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut small = Vec::new();
+        let mut started = Vec::new();
+        for &(size, root) in &self.queue {
+            if size <= SMALL_MAX {
+                let full = self.small_in_flight >= SMALL_IN_FLIGHT
+                    || self.small_bytes_in_flight + size > BLOB_CACHE_BYTES as u64;
+                if full {
+                    continue;
+                }
+                self.small_in_flight += 1;
+                self.small_bytes_in_flight += size;
+                let len = u32::try_from(size).expect("a small content is below 4 GiB");
+                small.push(BlockRef { hash: root, len });
+            } else {
+                if self.downloads >= DOWNLOADS_MAX {
+                    break;
+                }
+                self.downloads += 1;
+                let temp = temp_for_content(&root);
+                actions.push(Action::Download(LargeFile { root, size, temp }));
+            }
+            started.push((size, root));
+        }
+        for key in started {
+            self.queue.remove(&key);
+            if let Some(want) = self.wants.get_mut(&key.1) {
+                want.state = State::InFlight;
+            }
+        }
+        if !small.is_empty() {
+            actions.insert(0, Action::FetchSmall(small));
+        }
+        actions
+    }
+
+    fn set_state(&mut self, root: &Hash, state: State) -> BTreeSet<EntryId> {
+        let Some(want) = self.wants.get_mut(root) else { return BTreeSet::new() };
+        let (size, before) = (want.size, want.state);
+        want.state = state;
+        let entries = want.entries.clone();
+        self.landed(size, before);
+        entries
+    }
+
+    /// A small content is here; returns the entries that wait for it.
+    pub(super) fn arrived(&mut self, root: Hash, data: Bytes) -> BTreeSet<EntryId> {
+        let entries = self.set_state(&root, State::NoSource);
+        if !entries.is_empty() {
+            self.blobs.insert(root, data);
+        }
+        entries
+    }
+
+    /// No connected peer has it: it waits for another peer, or for news of one.
+    pub(super) fn missed(&mut self, root: &Hash) {
+        self.set_state(root, State::NoSource);
+    }
+
+    /// A large content is complete in its temporary file; returns the entries that wait for it.
+    pub(super) fn downloaded(
+        &mut self,
+        root: Hash,
+        temp: TempName,
+        hash: FileHash,
+    ) -> BTreeSet<EntryId> {
+        let entries = self.set_state(&root, State::NoSource);
+        if !entries.is_empty() {
+            self.ready.insert(root, (temp, hash));
+        }
+        entries
+    }
+
+    /// Everything that had no source is asked for again.
+    pub(super) fn peers_changed(&mut self) {
+        for (root, want) in &mut self.wants {
+            if want.state == State::NoSource {
+                want.state = State::Waiting;
+                self.queue.insert((want.size, *root));
+            }
+        }
+    }
+
+    /// Keeps a small content that came unasked, for the changes that came with it.
+    pub(super) fn keep_blob(&mut self, data: Bytes) {
+        let hash = Hash(*blake3::hash(&data).as_bytes());
+        self.blobs.insert(hash, data);
+    }
+
+    /// Keeps a large content whose place was not free yet.
+    pub(super) fn put_back(
+        &mut self,
+        root: Hash,
+        size: u64,
+        entry: EntryId,
+        temp: TempName,
+        hash: FileHash,
+    ) {
+        self.want(root, size, entry);
+        self.queue.remove(&(size, root));
+        self.set_state(&root, State::NoSource);
+        self.ready.insert(root, (temp, hash));
+    }
+
+    /// A small content, if it is here.
+    pub(super) fn blob(&self, root: &Hash) -> Option<&Bytes> {
+        self.blobs.get(root)
+    }
+
+    /// A large content, if it is complete. It is given once: its temporary file goes with it.
+    pub(super) fn take_ready(&mut self, root: &Hash) -> Option<(TempName, FileHash)> {
+        self.ready.remove(root)
+    }
+
+    /// Forgets the contents in memory that nobody waits for.
+    pub(super) fn drop_unwanted(&mut self) {
+        let wants = &self.wants;
+        self.blobs.retain(|root, _| wants.contains_key(root));
+        self.ready.retain(|root, _| wants.contains_key(root));
+    }
+}
+
+/// The temporary file of a large content: always the same, so that what an interrupted download
+/// left in it is kept.
+fn temp_for_content(root: &Hash) -> TempName {
+    TempName::parse(&format!("file-{root}")).expect("hexadecimal digits make a legal name")
+}

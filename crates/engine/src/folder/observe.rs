@@ -1,0 +1,706 @@
+//! From the disk to the index: what the user did becomes records.
+
+use dunlin_blocks::{FileHash, SMALL_MAX};
+use dunlin_identity::Hash;
+use dunlin_index::{
+    Content, EntryId, IndexError, Kind, Millis, NewEntry, RelPath, SafeName, Storage,
+};
+use dunlin_tree::disk::{DiskError, Row, RowId};
+use dunlin_tree::fs::{FileKind, Fs, FsError, Stat};
+use dunlin_tree::ignore::IGNORE_FILE;
+use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
+use dunlin_tree::settle::{Due, RawEvent, RawKind};
+
+use super::rows::{blocks_of, holds, new_row, row_of_item, set_content, table_error};
+use super::{Action, Folder, Held};
+use crate::types::{Event, Problem};
+
+/// Contents up to this size travel with the change itself.
+const INLINE_MAX: usize = 16 << 10;
+/// All contents that travel with one batch of changes.
+const INLINE_TOTAL: usize = 24 << 10;
+
+/// What one batch of local changes has gathered.
+#[derive(Default)]
+struct Batch {
+    blobs: Vec<Vec<u8>>,
+    blob_bytes: usize,
+    /// Whether this comes from a look at everything, so that what vanished may be a power cut's.
+    whole: bool,
+}
+
+impl Batch {
+    fn inline(&mut self, data: Vec<u8>) {
+        if data.len() <= INLINE_MAX && self.blob_bytes + data.len() <= INLINE_TOTAL {
+            self.blob_bytes += data.len();
+            self.blobs.push(data);
+        }
+    }
+}
+
+/// Why a local change could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// It is changing just now, or its parent is not known yet: look again soon.
+    #[error("it is changing just now")]
+    Again,
+}
+
+impl From<DiskError> for Refused {
+    fn from(error: DiskError) -> Self {
+        Self::Index(table_error(error))
+    }
+}
+
+impl Refused {
+    /// For callers that have looked at the disk before and only expect the index to fail.
+    pub(super) fn into_index(self) -> IndexError {
+        match self {
+            Self::Index(error) => error,
+            Self::Fs(_) | Self::Again => IndexError::Damaged("a held deletion cannot be done"),
+        }
+    }
+}
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// Looks at the whole disk.
+    pub(super) fn run_scan(&mut self, now: Millis) {
+        self.scan_wanted = false;
+        if !self.check_root(now) {
+            return;
+        }
+        // A file that is just being saved by renaming keeps its window.
+        self.problems.clear();
+        let mut observed = Vec::new();
+        let mut sink = |seen| observed.push(seen);
+        let (fs, threads) = (&*self.fs, self.scan_threads);
+        let walked = scan::walk(fs, &self.rows, &mut self.ignore, threads, &mut sink);
+        let paired = walked.and_then(|_| scan::pair_moves(observed, &self.rows, &self.ignore, now));
+        match paired {
+            Ok(paired) => self.take_paired(paired, true, now),
+            Err(error) => return self.scan_failed(error, now),
+        }
+        self.after_crash = false;
+        for warning in self.ignore.warnings() {
+            let path = format!("{IGNORE_FILE}: {warning}");
+            self.problems.insert(Problem { path, reason: "this rule is left out".to_owned() });
+        }
+        if let Err(error) = self.mark_unapplied() {
+            return self.storage_fault(&error, now);
+        }
+        self.work(now);
+    }
+
+    /// Paths have come to rest: looks at them.
+    pub(super) fn settled(&mut self, due: Due, now: Millis) {
+        let Due::Look(looks) = due else {
+            return self.run_scan(now);
+        };
+        if !self.check_root(now) {
+            return;
+        }
+        if looks.iter().any(|look| look.path.name().is_some_and(|n| n.as_str() == IGNORE_FILE)) {
+            // What is no longer ignored is found by a look at everything.
+            self.scan_wanted = true;
+        }
+        let observed = scan::look(&*self.fs, &self.rows, &mut self.ignore, &looks);
+        let paired =
+            observed.and_then(|observed| scan::pair_moves(observed, &self.rows, &self.ignore, now));
+        match paired {
+            Ok(paired) => {
+                self.take_paired(paired, false, now);
+                self.work(now);
+            }
+            Err(error) => self.scan_failed(error, now),
+        }
+    }
+
+    fn scan_failed(&mut self, error: ScanError, now: Millis) {
+        match error {
+            ScanError::Fs(error) => self.set_fault(&error, now),
+            ScanError::Disk(error) => self.storage_fault(&table_error(error), now),
+            other => {
+                tracing::error!(error = %other, "a scan failed");
+                self.scan_wanted = true;
+            }
+        }
+    }
+
+    fn take_paired(&mut self, paired: Paired, whole: bool, now: Millis) {
+        for notice in paired.notices {
+            match notice {
+                Observed::Unrepresentable { dir, shown, reason, .. } => {
+                    let path = if dir.is_root() { shown } else { format!("{dir}/{shown}") };
+                    let reason = format!("{reason}: it is not synced");
+                    self.problems.insert(Problem { path, reason });
+                }
+                Observed::Unreadable { path, error } => self.problem(&path, &error.to_string()),
+                _ => {}
+            }
+        }
+        self.take_changes(paired.changes, whole, now);
+    }
+
+    /// Has a path looked at again in a moment.
+    pub(super) fn look_again(&mut self, path: RelPath, now: Millis) {
+        self.push_event(RawEvent { kind: RawKind::Attrib, path, is_dir: false }, now);
+    }
+
+    /// Has a path looked at again when it has been quiet for a while.
+    pub(super) fn look_when_quiet(&mut self, path: RelPath, now: Millis) {
+        self.push_event(RawEvent { kind: RawKind::Modify, path, is_dir: false }, now);
+    }
+
+    /// Has a directory looked at with all that is below it.
+    pub(super) fn look_below(&mut self, path: RelPath, now: Millis) {
+        let kind = RawKind::Create(dunlin_tree::settle::Node::Directory);
+        self.push_event(RawEvent { kind, path, is_dir: true }, now);
+    }
+
+    pub(super) fn push_event(&mut self, event: RawEvent, now: Millis) {
+        let rows = &self.rows;
+        self.settler.push(event, now, |path| matches!(rows.find(path), Ok(Some(_))));
+    }
+
+    fn problem(&mut self, path: &RelPath, reason: &str) {
+        self.problems.insert(Problem { path: path.to_string(), reason: reason.to_owned() });
+    }
+
+    /// Takes a batch of local changes into the index and sends them out.
+    fn take_changes(&mut self, changes: Vec<LocalChange>, whole: bool, now: Millis) {
+        if changes.is_empty() {
+            return;
+        }
+        let changes = self.hold_mass_deletion(changes);
+        let mut batch = Batch { whole, ..Batch::default() };
+        for change in changes {
+            if !self.writable {
+                if let Err(error) = self.refuse_on_reader(&change) {
+                    return self.storage_fault(&error, now);
+                }
+                continue;
+            }
+            let path = match path_of_change(&change) {
+                Some(path) => path.clone(),
+                None => RelPath::root(),
+            };
+            match self.take_change(change, &mut batch, now) {
+                Ok(()) => {}
+                Err(Refused::Again) => self.look_when_quiet(path, now),
+                Err(Refused::Fs(error)) if error.kind().pauses_folder() => {
+                    self.set_fault(&error, now);
+                    break;
+                }
+                Err(Refused::Fs(error)) => self.problem(&path, &error.to_string()),
+                Err(Refused::Index(error)) if is_storage(&error) => {
+                    return self.storage_fault(&error, now);
+                }
+                Err(Refused::Index(error)) => self.problem(&path, &error.to_string()),
+            }
+        }
+        self.commit_local(batch.blobs, now);
+    }
+
+    /// A device that may only read tells nobody what was changed on it.
+    fn refuse_on_reader(&mut self, change: &LocalChange) -> Result<(), IndexError> {
+        match change {
+            LocalChange::Vanished { row, .. } => {
+                if let Some(row) = self.rows.get(*row).map_err(table_error)? {
+                    self.forget_rows(&row)?;
+                }
+            }
+            change => {
+                let path = path_of_change(change).cloned().unwrap_or_else(RelPath::root);
+                let reason =
+                    "changed on a device that may only read this folder: the change stays here";
+                self.problem(&path, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was staged, durably, and sends it out.
+    pub(super) fn commit_local(&mut self, blobs: Vec<Vec<u8>>, now: Millis) {
+        let committed = match self.index.commit(&*self.signer) {
+            Ok(committed) => committed,
+            Err(error) => return self.storage_fault(&error, now),
+        };
+        if let Err(error) = self.rows.write_back(false) {
+            return self.storage_fault(&table_error(error), now);
+        }
+        self.dirty.extend(committed.changed.iter().copied());
+        if !committed.segments.is_empty() {
+            let out = self.replicator.local(&committed, blobs, &self.index);
+            self.emit(out);
+        }
+    }
+
+    fn take_change(
+        &mut self,
+        change: LocalChange,
+        batch: &mut Batch,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        match change {
+            LocalChange::Created { path, stat, displaces } => {
+                self.displace(displaces, now)?;
+                self.appeared(&path, stat, batch, now)
+            }
+            LocalChange::Changed { row, path, stat } => self.changed(row, &path, stat, batch, now),
+            LocalChange::ModeOnly { row, path, stat } => {
+                let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
+                row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+                row.stat = stat;
+                self.rows.put(&row)?;
+                self.local_event(&path, "mode");
+                Ok(())
+            }
+            LocalChange::Moved { row, to, stat, displaces } => {
+                self.displace(displaces, now)?;
+                self.moved(row, &to, stat, now)
+            }
+            LocalChange::Vanished { row, path } => self.vanished(row, &path, now),
+        }
+    }
+
+    /// Takes its name from a row whose own fate comes later in the batch.
+    fn displace(&mut self, row: Option<RowId>, now: Millis) -> Result<(), Refused> {
+        let Some(row) = row else { return Ok(()) };
+        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        let parent = match row.parent {
+            RowId::ROOT => EntryId::ROOT,
+            parent => match self.rows.get(parent)? {
+                Some(parent) => self.index.canonical(parent.item.entry)?,
+                None => return Ok(()),
+            },
+        };
+        match self.index.rename(now, &row.item, parent, &aside_name(row.id)) {
+            // An entry that is not shown claims no name.
+            Ok(_) | Err(IndexError::NotShown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.rows.detach(row.id)?;
+        Ok(())
+    }
+
+    fn local_event(&mut self, path: &RelPath, change: &str) {
+        self.event_out(Event::LocalChange {
+            folder: self.name.clone(),
+            path: path.to_string(),
+            change: change.to_owned(),
+        });
+    }
+
+    /// The row and the entry of the directory that `path` is in.
+    fn parent_of(&self, path: &RelPath) -> Result<(RowId, EntryId, SafeName), Refused> {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            return Err(Refused::Again);
+        };
+        if parent.is_root() {
+            return Ok((RowId::ROOT, EntryId::ROOT, name.clone()));
+        }
+        let row = self.rows.find(&parent)?.ok_or(Refused::Again)?;
+        if row.kind != Kind::Directory {
+            return Err(Refused::Again);
+        }
+        Ok((row.id, self.index.canonical(row.item.entry)?, name.clone()))
+    }
+
+    fn appeared(
+        &mut self,
+        path: &RelPath,
+        stat: Stat,
+        batch: &mut Batch,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        match stat.kind {
+            FileKind::Directory => self.adopt_or_create(path, stat, Content::Directory, None, now),
+            FileKind::Symlink => {
+                let target = self.fs.read_link(path)?;
+                self.adopt_or_create(path, stat, Content::Symlink { target }, None, now)
+            }
+            FileKind::File if stat.size <= SMALL_MAX => {
+                let data = self.read_small(path, &stat)?;
+                let root = Hash(*blake3::hash(&data).as_bytes());
+                let content = file_content(root, &stat);
+                batch.inline(data);
+                self.adopt_or_create(path, stat, content, None, now)
+            }
+            FileKind::File => {
+                self.hash_later(path, stat);
+                Ok(())
+            }
+            FileKind::Other => Ok(()),
+        }
+    }
+
+    fn hash_later(&mut self, path: &RelPath, stat: Stat) {
+        if self.hashing.insert(path.clone(), stat) != Some(stat) {
+            self.out.push_back(Action::Hash(path.clone(), stat));
+        }
+    }
+
+    /// Reads a small file whole, making sure that it is what `stat` says.
+    fn read_small(&self, path: &RelPath, stat: &Stat) -> Result<Vec<u8>, Refused> {
+        let file = self.fs.open(path)?;
+        let size = usize::try_from(stat.size).expect("a small file fits into memory");
+        // One byte more, so that a file that has grown is found out.
+        let mut data = vec![0; size + 1];
+        let mut filled = 0;
+        while filled < data.len() {
+            match file.read_at(&mut data[filled..], filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        if filled != size || !file.stat()?.same_version(stat) {
+            return Err(Refused::Again);
+        }
+        data.truncate(size);
+        Ok(data)
+    }
+
+    /// Something is at `path` that this device has not put there. If the index shows an equal
+    /// thing there, it is that; otherwise it is new.
+    fn adopt_or_create(
+        &mut self,
+        path: &RelPath,
+        stat: Stat,
+        content: Content,
+        hash: Option<&FileHash>,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let (parent_row, parent, name) = self.parent_of(path)?;
+        let shown = self.index.lookup(parent, &name)?;
+        let mut key = None;
+        if let Some(item) = shown.filter(|item| same_value(&item.content, &content))
+            && row_of_item(&self.rows, &item.key)?.is_none()
+        {
+            // Its mode and mtime may differ: reconciling brings them to the index's.
+            self.dirty.insert(item.key.entry);
+            key = Some(item.key);
+        }
+        let adopted = key.is_some();
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let new =
+                    NewEntry { kind: content.kind(), mode: stat.mode, content: content.clone() };
+                self.index.create(now, parent, &name, new)?
+            }
+        };
+        let row = new_row(&mut self.rows, (parent_row, name), key, &content, stat, now);
+        self.rows.put(&row)?;
+        self.remember_blocks(row.id, &content, hash)?;
+        if !adopted {
+            self.local_event(path, "created");
+        }
+        Ok(())
+    }
+
+    /// Notes where the blocks of a file are, for this device and others to find.
+    pub(super) fn remember_blocks(
+        &mut self,
+        row: RowId,
+        content: &Content,
+        hash: Option<&FileHash>,
+    ) -> Result<(), IndexError> {
+        let blocks = blocks_of(content, hash);
+        self.rows.put_blocks(row, &blocks).map_err(table_error)?;
+        if let Some(hash) = hash {
+            self.manifests.put(hash)?;
+        }
+        Ok(())
+    }
+
+    fn changed(
+        &mut self,
+        row: RowId,
+        path: &RelPath,
+        stat: Stat,
+        batch: &mut Batch,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        let same_kind = matches!(
+            (row.kind, stat.kind),
+            (Kind::File, FileKind::File)
+                | (Kind::Symlink, FileKind::Symlink)
+                | (Kind::Directory, FileKind::Directory)
+        );
+        if !same_kind {
+            // Kind is immutable: a change of type is a delete and a create.
+            self.vanished(row.id, path, now)?;
+            return self.appeared(path, stat, batch, now);
+        }
+        if self.is_suspect(&row, &stat, batch.whole) {
+            self.problem(
+                path,
+                "it is empty since this device was stopped without warning, and was not before: \
+                 this is not synced. Save the file again if it should be empty, or delete it to \
+                 have it back",
+            );
+            return Ok(());
+        }
+        match stat.kind {
+            FileKind::Symlink => {
+                let target = self.fs.read_link(path)?;
+                self.rewrite(row, path, stat, Content::Symlink { target }, None, now)
+            }
+            FileKind::File if stat.size <= SMALL_MAX => {
+                let data = self.read_small(path, &stat)?;
+                let root = Hash(*blake3::hash(&data).as_bytes());
+                let content = file_content(root, &stat);
+                batch.inline(data);
+                self.rewrite(row, path, stat, content, None, now)
+            }
+            FileKind::File => {
+                self.hash_later(path, stat);
+                Ok(())
+            }
+            FileKind::Directory => {
+                let mut row = row;
+                if row.stat.mode != stat.mode {
+                    row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+                    self.local_event(path, "mode");
+                }
+                row.stat = stat;
+                Ok(self.rows.put(&row)?)
+            }
+            FileKind::Other => Ok(()),
+        }
+    }
+
+    /// Whether a file is empty perhaps only because of a power cut: then that is not spread. What
+    /// is suspected once stays so until the file changes again.
+    fn is_suspect(&mut self, row: &Row, stat: &Stat, whole: bool) -> bool {
+        let emptied = stat.kind == FileKind::File && stat.size == 0 && row.stat.size > 0;
+        if emptied && whole && self.after_crash {
+            self.suspects.insert(row.id, *stat);
+        }
+        emptied && self.suspects.get(&row.id) == Some(stat)
+    }
+
+    /// What is at the row's path has changed, or was only touched.
+    fn rewrite(
+        &mut self,
+        mut row: Row,
+        path: &RelPath,
+        stat: Stat,
+        content: Content,
+        hash: Option<&FileHash>,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
+        if !holds(&row, &content) || touched {
+            row.item = self.index.write(now, &row.item, content.clone())?;
+            self.local_event(path, "written");
+        }
+        if row.stat.mode != stat.mode && row.kind == Kind::File {
+            row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+        }
+        row.stat = stat;
+        set_content(&mut row, &content);
+        self.rows.put(&row)?;
+        Ok(self.remember_blocks(row.id, &content, hash)?)
+    }
+
+    /// A large file has been hashed.
+    pub fn hashed(
+        &mut self,
+        path: &RelPath,
+        stat: Stat,
+        result: Result<FileHash, FsError>,
+        now: Millis,
+    ) {
+        if self.hashing.get(path) == Some(&stat) {
+            self.hashing.remove(path);
+        }
+        let outcome = match result {
+            Ok(hash) => self.take_hashed(path, stat, &hash, now),
+            Err(error) => Err(Refused::Fs(error)),
+        };
+        match outcome {
+            Ok(()) => self.commit_local(Vec::new(), now),
+            // It has changed, moved or gone meanwhile: what it is now is looked at afresh.
+            Err(Refused::Again | Refused::Fs(_)) => {
+                self.look_when_quiet(path.clone(), now);
+            }
+            Err(Refused::Index(error)) if is_storage(&error) => self.storage_fault(&error, now),
+            Err(Refused::Index(error)) => self.problem(path, &error.to_string()),
+        }
+        self.work(now);
+        self.tell(now);
+    }
+
+    fn take_hashed(
+        &mut self,
+        path: &RelPath,
+        stat: Stat,
+        hash: &FileHash,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let current = self.fs.stat(path)?.ok_or(Refused::Again)?;
+        if !current.same_version(&stat) || hash.size != stat.size {
+            return Err(Refused::Again);
+        }
+        let content = file_content(hash.root, &current);
+        match self.rows.find(path)? {
+            Some(row) if row.kind == Kind::File => {
+                self.rewrite(row, path, current, content, Some(hash), now)
+            }
+            Some(_) => Err(Refused::Again),
+            None => self.adopt_or_create(path, current, content, Some(hash), now),
+        }
+    }
+
+    fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
+        let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
+        let (parent_row, parent, name) = self.parent_of(to)?;
+        match self.index.rename(now, &row.item, parent, &name) {
+            Ok(key) => row.item = key,
+            // Another device has just put something there that is not on this disk yet, or has
+            // deleted what was moved: it becomes an entry of its own.
+            Err(IndexError::Taken | IndexError::NotShown(_)) => {
+                self.forget_rows(&row)?;
+                self.index.delete(now, &row.item).or_else(ignore_not_shown)?;
+                self.look_below(to.clone(), now);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if row.stat.mode != stat.mode {
+            row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+        }
+        row.stat = stat;
+        row.parent = parent_row;
+        row.name = name;
+        self.rows.put(&row)?;
+        self.local_event(to, "moved");
+        Ok(())
+    }
+
+    pub(super) fn vanished(
+        &mut self,
+        row: RowId,
+        path: &RelPath,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        if row.kind == Kind::Directory && self.has_unseen(&row)? {
+            // The user never saw all that is below: only what was on this disk is deleted.
+            let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
+            for child in children? {
+                let below = path.join(&child.name).map_err(|_| Refused::Again)?;
+                self.vanished(child.id, &below, now)?;
+            }
+        } else {
+            self.index.delete(now, &row.item).or_else(ignore_not_shown)?;
+        }
+        self.forget_rows(&row)?;
+        self.local_event(path, "deleted");
+        Ok(())
+    }
+
+    /// Whether the index shows anything below the directory `row` that is not on this disk as
+    /// shown.
+    fn has_unseen(&self, row: &Row) -> Result<bool, Refused> {
+        if self.dirty.is_empty() && self.retry.is_empty() && self.needs.is_empty() {
+            return Ok(false);
+        }
+        let mut directories = vec![self.index.canonical(row.item.entry)?];
+        while let Some(directory) = directories.pop() {
+            let mut after = None;
+            loop {
+                let items = self.index.children(directory, after.as_ref(), 1000)?;
+                let Some(last) = items.last() else { break };
+                after = Some(last.name.clone());
+                for item in items {
+                    if row_of_item(&self.rows, &item.key)?.is_none() {
+                        return Ok(true);
+                    }
+                    if item.kind == Kind::Directory {
+                        directories.push(item.key.entry);
+                    }
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets a row and all below it; reconciling looks at their entries again.
+    pub(super) fn forget_rows(&mut self, row: &Row) -> Result<(), IndexError> {
+        for key in super::rows::tree_items(&self.rows, row)? {
+            self.dirty.insert(key.entry);
+        }
+        self.rows.remove_tree(row.id).map_err(table_error)?;
+        Ok(())
+    }
+
+    /// Holds the deletions of a batch back if they are a mass deletion.
+    fn hold_mass_deletion(&mut self, changes: Vec<LocalChange>) -> Vec<LocalChange> {
+        let mut gone = Vec::new();
+        let mut count = 0;
+        for change in &changes {
+            if let LocalChange::Vanished { row, .. } = change
+                && let Ok(Some(row)) = self.rows.get(*row)
+            {
+                count +=
+                    super::rows::tree_items(&self.rows, &row).map_or(1, |all| all.len() as u64);
+                gone.push(row.id);
+            }
+        }
+        if !self.writable || !Held::is_mass(count, super::rows::total(&self.rows)) {
+            return changes;
+        }
+        self.held.local.extend(gone);
+        self.held.entries = count;
+        changes
+            .into_iter()
+            .filter(|change| !matches!(change, LocalChange::Vanished { .. }))
+            .collect()
+    }
+}
+
+/// The name under which an entry waits while another one takes its name.
+pub(super) fn aside_name(row: RowId) -> SafeName {
+    SafeName::parse(&format!(".~dunlin-{}", row.0)).expect("a short plain name is safe")
+}
+
+fn ignore_not_shown(error: IndexError) -> Result<(), IndexError> {
+    // It was deleted elsewhere as well.
+    if matches!(error, IndexError::NotShown(_)) { Ok(()) } else { Err(error) }
+}
+
+/// Whether the database itself has failed.
+pub(super) fn is_storage(error: &IndexError) -> bool {
+    matches!(error, IndexError::Storage(_) | IndexError::Damaged(_))
+}
+
+fn path_of_change(change: &LocalChange) -> Option<&RelPath> {
+    match change {
+        LocalChange::Created { path, .. }
+        | LocalChange::Changed { path, .. }
+        | LocalChange::ModeOnly { path, .. }
+        | LocalChange::Vanished { path, .. } => Some(path),
+        LocalChange::Moved { to, .. } => Some(to),
+    }
+}
+
+fn file_content(root: Hash, stat: &Stat) -> Content {
+    Content::File { root, size: stat.size, mtime_ns: stat.mtime_ns, text: None }
+}
+
+/// Whether two contents are the same to a reader, whatever their times.
+pub(super) fn same_value(a: &Content, b: &Content) -> bool {
+    match (a, b) {
+        (Content::File { root: a, .. }, Content::File { root: b, .. }) => a == b,
+        (Content::Symlink { target: a }, Content::Symlink { target: b }) => a == b,
+        (Content::Directory, Content::Directory) => true,
+        _ => false,
+    }
+}

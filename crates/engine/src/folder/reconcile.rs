@@ -1,0 +1,661 @@
+//! From the index to the disk: what the view shows is put in place.
+//!
+//! A pass takes all dirty entries. It first moves, makes and relabels what needs no content, and
+//! stages contents in temporary files; then it makes those durable all at once and puts them in
+//! place; deletions come last, so that nothing is deleted that is only on its way elsewhere.
+
+use std::collections::BTreeSet;
+
+use dunlin_blocks::{FileHash, SMALL_MAX};
+use dunlin_identity::Hash;
+use dunlin_index::{Content, EntryId, IndexError, Item, Kind, Millis, RelPath, SafeName, Storage};
+use dunlin_tree::disk::{DiskError, Row, RowId};
+use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName};
+
+use super::observe::aside_name;
+use super::rows::{
+    holds, new_row, path_in, path_of, row_of_directory, set_content, table_error, total,
+};
+use super::{Folder, Held};
+use crate::types::Event;
+
+/// More passes than this in one go are left for later, so that events are not starved.
+const PASSES_MAX: usize = 32;
+/// Up to this many files are made durable one by one; more, all at once.
+const SYNC_EACH_MAX: usize = 4;
+/// A chain of renames longer than this is done over several passes, to bound the stack.
+const DEPTH_MAX: usize = 64;
+
+/// Why an entry could not be brought to disk.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Blocked {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl From<DiskError> for Blocked {
+    fn from(error: DiskError) -> Self {
+        Self::Index(table_error(error))
+    }
+}
+
+/// A content that is staged and waits to be put in place.
+struct Staged {
+    item: Item,
+    row: Option<Row>,
+    temp: TempName,
+    hash: Option<FileHash>,
+}
+
+#[derive(Default)]
+struct Pass {
+    batch: BTreeSet<EntryId>,
+    visited: BTreeSet<EntryId>,
+    depth: usize,
+    staged: Vec<Staged>,
+    deletions: Vec<Row>,
+    /// Entries that are to be tried again once this pass is through.
+    again: BTreeSet<EntryId>,
+    /// Whether anything was done, so that trying again makes sense at once.
+    progress: bool,
+}
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// Brings the dirty entries to disk, as far as that goes now.
+    pub(super) fn work(&mut self, now: Millis) {
+        if !self.dirty.is_empty() && !self.check_root(now) {
+            return;
+        }
+        for _ in 0..PASSES_MAX {
+            if self.dirty.is_empty() {
+                break;
+            }
+            let mut pass = Pass { batch: std::mem::take(&mut self.dirty), ..Pass::default() };
+            let outcome = self.run_pass(&mut pass, now);
+            match outcome {
+                Ok(()) if pass.progress => self.dirty.append(&mut pass.again),
+                Ok(()) => {
+                    for entry in std::mem::take(&mut pass.again) {
+                        self.retry_later(entry, now);
+                    }
+                }
+                Err(Blocked::Index(error)) => {
+                    self.dirty.append(&mut pass.batch);
+                    return self.storage_fault(&error, now);
+                }
+                Err(Blocked::Fs(error)) => {
+                    self.retry.append(&mut pass.batch);
+                    self.set_fault(&error, now);
+                    break;
+                }
+            }
+        }
+        self.needs.drop_unwanted();
+        if self.is_running() {
+            let next = self.needs.next();
+            self.out.extend(next);
+        }
+        let written = self.rows.write_back(false).map_err(table_error);
+        let written = written.and_then(|()| self.index.write_back(false));
+        if let Err(error) = written {
+            self.storage_fault(&error, now);
+        }
+    }
+
+    fn run_pass(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        for entry in pass.batch.clone() {
+            self.reconcile(entry, pass, now)?;
+        }
+        self.put_in_place(pass, now)?;
+        self.delete(pass, now)
+    }
+
+    /// Errors of one path are shown as a problem and tried again later; a fault of the disk as a
+    /// whole ends the pass.
+    fn reconcile(&mut self, entry: EntryId, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        if entry == EntryId::ROOT || !pass.visited.insert(entry) {
+            return Ok(());
+        }
+        pass.depth += 1;
+        let outcome = self.reconcile_entry(entry, pass, now);
+        pass.depth -= 1;
+        match outcome {
+            Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {
+                self.path_problem(&error);
+                self.retry_later(entry, now);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn reconcile_entry(
+        &mut self,
+        entry: EntryId,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
+        self.needs.release(entry);
+        let mut items = self.index.items(entry)?;
+        let mut rows = self.rows.by_entry(entry)?;
+        if let [shown] = items.as_slice()
+            && shown.key.entry != entry
+        {
+            // A directory that is shown as part of another one.
+            let canonical = shown.key.entry;
+            for row in rows {
+                self.join_union(row, canonical, pass, now)?;
+            }
+            return self.reconcile(canonical, pass, now);
+        }
+        let mut pairs = Vec::new();
+        items.retain(|item| match rows.iter().position(|row| row.item == item.key) {
+            Some(at) => {
+                pairs.push((rows.swap_remove(at), item.clone()));
+                false
+            }
+            None => true,
+        });
+        // What is left on both sides is the same thing in an older and a newer version.
+        while !items.is_empty() && !rows.is_empty() {
+            pairs.push((rows.remove(0), items.remove(0)));
+        }
+        for (row, item) in pairs {
+            self.update(row, item, pass, now)?;
+        }
+        for item in items {
+            self.make(item, pass, now)?;
+        }
+        pass.deletions.extend(rows);
+        Ok(())
+    }
+
+    /// The directory on disk belongs to a union that is shown under another entry: it becomes that
+    /// one's, or what is in it moves there.
+    fn join_union(
+        &mut self,
+        mut row: Row,
+        canonical: EntryId,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
+        if self.rows.by_entry(canonical)?.is_empty() {
+            row.item.entry = canonical;
+            self.rows.put(&row)?;
+            pass.progress = true;
+            return Ok(());
+        }
+        let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
+        for child in children? {
+            self.reconcile(child.item.entry, pass, now)?;
+        }
+        pass.deletions.push(row);
+        Ok(())
+    }
+
+    /// The row of the directory that an item is shown in, brought to disk first if needed.
+    fn parent_row(
+        &mut self,
+        parent: EntryId,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<Option<RowId>, Blocked> {
+        if parent == EntryId::ROOT {
+            return Ok(Some(RowId::ROOT));
+        }
+        if pass.depth < DEPTH_MAX
+            && (pass.batch.contains(&parent) || row_of_directory(&self.rows, parent)?.is_none())
+        {
+            self.reconcile(parent, pass, now)?;
+        }
+        Ok(row_of_directory(&self.rows, parent)?)
+    }
+
+    /// Makes sure that no other row stands at a name; false when one still does.
+    fn clear(
+        &mut self,
+        parent: RowId,
+        name: &SafeName,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<bool, Blocked> {
+        let Some(other) = self.rows.child(parent, name)? else { return Ok(true) };
+        let entry = other.item.entry;
+        if !pass.visited.contains(&entry) && pass.depth < DEPTH_MAX {
+            self.reconcile(entry, pass, now)?;
+        }
+        let Some(other) = self.rows.child(parent, name)? else { return Ok(true) };
+        if let Some(at) = pass.deletions.iter().position(|row| row.id == other.id) {
+            if other.kind == Kind::Directory {
+                // What is in it is deleted at the end of the pass, and it with that.
+                return Ok(false);
+            }
+            let row = pass.deletions.swap_remove(at);
+            if self.held.remote.contains(&row.id) {
+                pass.deletions.push(row);
+                return Ok(false);
+            }
+            self.delete_row(&row, pass, now)?;
+            return Ok(self.rows.child(parent, name)?.is_none());
+        }
+        if pass.staged.iter().any(|staged| staged.row.as_ref().is_some_and(|r| r.id == other.id)) {
+            return Ok(false);
+        }
+        if pass.visited.contains(&entry) && self.wants_elsewhere(&other)? {
+            // Two things that want each other's names: one steps aside.
+            let aside = aside_name(other.id);
+            self.move_row(other, parent, aside, pass, now)?;
+            pass.again.insert(entry);
+            return Ok(self.rows.child(parent, name)?.is_none());
+        }
+        Ok(false)
+    }
+
+    fn wants_elsewhere(&self, row: &Row) -> Result<bool, Blocked> {
+        for item in self.index.items(row.item.entry)? {
+            if item.key == row.item {
+                let parent = row_of_directory(&self.rows, item.parent)?;
+                return Ok(parent != Some(row.parent) || item.name != row.name);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Renames on disk; false when the disk was not as expected, which is then looked at.
+    fn move_row(
+        &mut self,
+        mut row: Row,
+        parent: RowId,
+        name: SafeName,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<bool, Blocked> {
+        let from = path_of(&self.rows, row.id)?;
+        let to = path_in(&self.rows, parent, &name)?;
+        match self.fs.rename(&from, &to, &row.stat) {
+            Ok(Moved::Done { stat }) => {
+                row.stat = stat;
+                row.parent = parent;
+                row.name = name;
+                self.rows.put(&row)?;
+                pass.progress = true;
+                self.applied_event(&to, "moved");
+                Ok(true)
+            }
+            Ok(Moved::Surprise { .. }) => {
+                self.look_again(from, now);
+                Ok(false)
+            }
+            Ok(Moved::Occupied { .. }) => {
+                self.look_again(to, now);
+                Ok(false)
+            }
+            // A directory cannot go below itself until what it goes below has moved out.
+            Err(error) if error.kind() == FsErrorKind::NotFound => {
+                self.look_again(from, now);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Brings what is on disk to where and what the view shows.
+    fn update(
+        &mut self,
+        row: Row,
+        item: Item,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
+        let entry = item.key.entry;
+        let Some(parent) = self.parent_row(item.parent, pass, now)? else {
+            self.retry_later(entry, now);
+            return Ok(());
+        };
+        // Bringing the parent to disk may have moved or relabelled this row.
+        let Some(row) = self.rows.get(row.id)? else {
+            pass.again.insert(entry);
+            return Ok(());
+        };
+        if (row.parent, &row.name) != (parent, &item.name) {
+            let id = row.id;
+            let moved = self.clear(parent, &item.name, pass, now)?
+                && self.move_row(row, parent, item.name.clone(), pass, now)?;
+            if !moved {
+                pass.again.insert(entry);
+                return Ok(());
+            }
+            let Some(row) = self.rows.get(id)? else { return Ok(()) };
+            return self.update_content(row, item, pass, now);
+        }
+        self.update_content(row, item, pass, now)
+    }
+
+    fn update_content(
+        &mut self,
+        mut row: Row,
+        item: Item,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
+        if !holds(&row, &item.content) {
+            return self.stage(item, Some(row), pass);
+        }
+        let before = row.clone();
+        if row.item != item.key {
+            row.item = item.key;
+        }
+        let path = path_of(&self.rows, row.id)?;
+        if let Content::File { mtime_ns, .. } = item.content
+            && row.stat.mtime_ns != mtime_ns
+        {
+            if !self.is_as_seen(&row, &path, now)? {
+                pass.again.insert(item.key.entry);
+                return Ok(());
+            }
+            row.stat = self.fs.set_mtime(&path, mtime_ns)?;
+            self.applied_event(&path, "written");
+        }
+        if row.kind != Kind::Symlink && row.stat.mode != item.mode {
+            row.stat = self.fs.set_mode(&path, item.mode)?;
+            self.applied_event(&path, "mode");
+        }
+        set_content(&mut row, &item.content);
+        if row != before {
+            self.rows.put(&row)?;
+            pass.progress = true;
+        }
+        Ok(())
+    }
+
+    /// Whether the disk still holds what the row says; what it holds else is looked at.
+    fn is_as_seen(&mut self, row: &Row, path: &RelPath, now: Millis) -> Result<bool, Blocked> {
+        let same = self.fs.stat(path)?.is_some_and(|stat| stat.same_version(&row.stat));
+        if !same {
+            self.look_again(path.clone(), now);
+        }
+        Ok(same)
+    }
+
+    /// Makes what is not on disk yet.
+    fn make(&mut self, item: Item, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        let entry = item.key.entry;
+        let Some(parent) = self.parent_row(item.parent, pass, now)? else {
+            self.retry_later(entry, now);
+            return Ok(());
+        };
+        if item.kind != Kind::Directory {
+            return self.stage(item, None, pass);
+        }
+        if !self.clear(parent, &item.name, pass, now)? {
+            pass.again.insert(entry);
+            return Ok(());
+        }
+        let path = path_in(&self.rows, parent, &item.name)?;
+        let stat = match self.fs.mkdir(&path, item.mode) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == FsErrorKind::Exists => match self.fs.stat(&path)? {
+                // The user has made the same directory: it is that one, with what is in it.
+                Some(stat) if stat.kind == FileKind::Directory => {
+                    self.look_below(path.clone(), now);
+                    stat
+                }
+                _ => {
+                    self.look_again(path, now);
+                    self.retry_later(entry, now);
+                    return Ok(());
+                }
+            },
+            Err(error) => return Err(error.into()),
+        };
+        let place = (parent, item.name);
+        let row = new_row(&mut self.rows, place, item.key, &item.content, stat, now);
+        self.rows.put(&row)?;
+        pass.progress = true;
+        self.applied_event(&path, "created");
+        Ok(())
+    }
+
+    /// Brings an item's content into a temporary file if it can be had here; otherwise notes that
+    /// it is wanted.
+    fn stage(&mut self, item: Item, row: Option<Row>, pass: &mut Pass) -> Result<(), Blocked> {
+        let temp = temp_for(&item);
+        let (root, size) = match &item.content {
+            Content::Symlink { target } => {
+                self.fs.temp_symlink(&temp, target)?;
+                pass.staged.push(Staged { item, row, temp, hash: None });
+                return Ok(());
+            }
+            Content::File { root, size, .. } => (*root, *size),
+            Content::Directory => {
+                pass.again.insert(item.key.entry);
+                return Ok(());
+            }
+        };
+        if size > SMALL_MAX {
+            match self.needs.take_ready(&root) {
+                Some((temp, hash)) => {
+                    pass.staged.push(Staged { item, row, temp, hash: Some(hash) });
+                }
+                None => self.needs.want(root, size, item.key.entry),
+            }
+            return Ok(());
+        }
+        let Some(data) = self.small_content(&root, size)? else {
+            self.needs.want(root, size, item.key.entry);
+            return Ok(());
+        };
+        // What an earlier run left there may be longer.
+        let file = self.fs.temp_create(&temp, size)?;
+        file.set_len(0)?;
+        file.write_at(&data, 0)?;
+        file.set_len(size)?;
+        pass.staged.push(Staged { item, row, temp, hash: None });
+        Ok(())
+    }
+
+    /// A small content from what is here: from what a peer has sent, or from this disk.
+    fn small_content(&self, root: &Hash, size: u64) -> Result<Option<bytes::Bytes>, Blocked> {
+        if size == 0 {
+            return Ok(Some(bytes::Bytes::new()));
+        }
+        if let Some(data) = self.needs.blob(root) {
+            return Ok(Some(data.clone()));
+        }
+        let data = crate::serve::read_block(&*self.fs, &self.rows, root)?;
+        Ok(data.filter(|data| data.len() as u64 == size))
+    }
+
+    /// Makes what is staged durable and puts it in place.
+    fn put_in_place(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        let staged = std::mem::take(&mut pass.staged);
+        let one_by_one = staged.len() <= SYNC_EACH_MAX;
+        for staged in &staged {
+            if let Content::File { mtime_ns, .. } = staged.item.content {
+                let file = self.fs.temp_create(&staged.temp, 0)?;
+                file.set_mode(staged.item.mode)?;
+                file.set_mtime(mtime_ns)?;
+                if one_by_one {
+                    file.sync()?;
+                }
+            }
+        }
+        if !one_by_one {
+            self.fs.sync_all()?;
+        }
+        for staged in staged {
+            let entry = staged.item.key.entry;
+            match self.install(staged, pass, now) {
+                Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {
+                    self.path_problem(&error);
+                    self.retry_later(entry, now);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, staged: Staged, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        let Staged { item, row, temp, hash } = staged;
+        let entry = item.key.entry;
+        let row = match row {
+            Some(row) => self.rows.get(row.id)?,
+            None => None,
+        };
+        let parent = match &row {
+            Some(row) => Some(row.parent),
+            None => self.parent_row(item.parent, pass, now)?,
+        };
+        let Some(parent) = parent else {
+            self.put_back(&item, temp, hash);
+            self.retry_later(entry, now);
+            return Ok(());
+        };
+        if row.is_none() && !self.clear(parent, &item.name, pass, now)? {
+            self.put_back(&item, temp, hash);
+            pass.again.insert(entry);
+            return Ok(());
+        }
+        let path = path_in(&self.rows, parent, &item.name)?;
+        match self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)? {
+            Installed::Created { stat } | Installed::Replaced { stat, .. } => {
+                pass.progress = true;
+                let change = if row.is_some() { "written" } else { "created" };
+                let row = match row {
+                    Some(mut row) => {
+                        row.item = item.key;
+                        row.stat = stat;
+                        set_content(&mut row, &item.content);
+                        row
+                    }
+                    None => {
+                        let place = (parent, item.name);
+                        new_row(&mut self.rows, place, item.key, &item.content, stat, now)
+                    }
+                };
+                self.rows.put(&row)?;
+                self.remember_blocks(row.id, &item.content, hash.as_ref())?;
+                if item.conflict {
+                    self.event_out(Event::Conflict {
+                        folder: self.name.clone(),
+                        path: path.to_string(),
+                    });
+                }
+                self.applied_event(&path, change);
+            }
+            Installed::Surprise { temp_left, .. } => {
+                // The user was faster: what is there is looked at, and becomes a version beside.
+                if temp_left {
+                    self.put_back(&item, temp, hash);
+                }
+                self.look_again(path, now);
+                self.retry_later(entry, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a large content that could not be put in place yet.
+    fn put_back(&mut self, item: &Item, temp: TempName, hash: Option<FileHash>) {
+        if let (Content::File { root, size, .. }, Some(hash)) = (&item.content, hash) {
+            self.needs.put_back(*root, *size, item.key.entry, temp, hash);
+        }
+    }
+
+    /// Deletes what the view does not show any more, the deepest first.
+    fn delete(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        let rows = std::mem::take(&mut pass.deletions);
+        if rows.is_empty() || self.holds_deletions(&rows)? {
+            return Ok(());
+        }
+        let mut rows = rows
+            .into_iter()
+            .map(|row| Ok((path_of(&self.rows, row.id)?.names().len(), row)))
+            .collect::<Result<Vec<_>, Blocked>>()?;
+        rows.sort_by(|(a, _), (b, _)| b.cmp(a));
+        for (_, row) in rows {
+            let entry = row.item.entry;
+            match self.delete_row(&row, pass, now) {
+                Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {
+                    self.path_problem(&error);
+                    self.retry_later(entry, now);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_row(&mut self, row: &Row, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        let Some(row) = self.rows.get(row.id)? else { return Ok(()) };
+        let path = path_of(&self.rows, row.id)?;
+        let gone = if row.kind == Kind::Directory {
+            match self.fs.rmdir(&path) {
+                Ok(false) => {
+                    // What is still in it is ignored (then it stays, rule 11), or new to us.
+                    self.look_below(path, now);
+                    return Ok(());
+                }
+                Ok(true) => true,
+                Err(error) if error.kind() == FsErrorKind::NotFound => true,
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            match self.fs.keep(&path, &row.stat, now) {
+                Ok(Kept::Done { .. } | Kept::Surprise { found: None, .. }) => true,
+                Ok(Kept::Surprise { .. }) => {
+                    self.look_again(path, now);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == FsErrorKind::NotFound => true,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if gone {
+            self.rows.remove_tree(row.id)?;
+            pass.progress = true;
+            self.applied_event(&path, "deleted");
+        }
+        Ok(())
+    }
+
+    /// Holds a mass deletion that came from elsewhere, unless a member has approved it.
+    fn holds_deletions(&mut self, rows: &[Row]) -> Result<bool, Blocked> {
+        let (count, total) = (rows.len() as u64, total(&self.rows));
+        if std::mem::take(&mut self.released) || !Held::is_mass(count, total) {
+            return Ok(false);
+        }
+        let mut unapproved = BTreeSet::new();
+        for row in rows {
+            if !self.index.is_deletion_approved(row.item.entry)? {
+                unapproved.insert(row.id);
+            }
+        }
+        if !Held::is_mass(unapproved.len() as u64, total) {
+            return Ok(false);
+        }
+        self.held.entries = unapproved.len() as u64;
+        self.held.remote = unapproved;
+        Ok(true)
+    }
+
+    fn applied_event(&mut self, path: &RelPath, change: &str) {
+        self.event_out(Event::Applied {
+            folder: self.name.clone(),
+            path: path.to_string(),
+            change: change.to_owned(),
+        });
+    }
+}
+
+/// The temporary file of one value of one entry: always the same, so that a second attempt finds
+/// the first one's.
+fn temp_for(item: &Item) -> TempName {
+    let dot = item.key.dot.as_ref().map(|dot| dot.seq).unwrap_or_default();
+    let entry = u128::from_be_bytes(item.key.entry.0);
+    TempName::parse(&format!("item-{entry:032x}-{dot}"))
+        .expect("hexadecimal and decimal digits make a legal name")
+}

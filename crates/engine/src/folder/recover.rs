@@ -1,0 +1,150 @@
+//! What a folder does when it starts, when its disk or database fails, and when its user decides
+//! about a mass deletion.
+
+use dunlin_identity::Hash;
+use dunlin_index::{EntryId, IndexError, Kind, Millis, Storage};
+use dunlin_tree::disk::RowId;
+use dunlin_tree::fs::{Fs, FsError};
+
+use super::rows::{is_in_place, path_of, table_error, tree_items};
+use super::{FAULT_RETRY_MS, Folder};
+use crate::types::Problem;
+
+/// Items that are read at a time.
+const PAGE: usize = 1000;
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// Marks every entry dirty that is not on disk as the view shows it. Needed after a start only
+    /// when the last run ended with work undone.
+    pub(super) fn mark_unapplied(&mut self) -> Result<(), IndexError> {
+        let fingerprint = self.index.fingerprint();
+        if self.applied == Some(fingerprint) {
+            return Ok(());
+        }
+        let mut directories = vec![EntryId::ROOT];
+        while let Some(directory) = directories.pop() {
+            let mut after = None;
+            loop {
+                let items = self.index.children(directory, after.as_ref(), PAGE)?;
+                let Some(last) = items.last() else { break };
+                after = Some(last.name.clone());
+                for item in items {
+                    if !is_in_place(&self.rows, &item)? {
+                        self.dirty.insert(item.key.entry);
+                    }
+                    if item.kind == Kind::Directory {
+                        directories.push(item.key.entry);
+                    }
+                }
+            }
+        }
+        self.mark_rows()
+    }
+
+    /// Marks the entries of rows that the view does not show any more.
+    fn mark_rows(&mut self) -> Result<(), IndexError> {
+        let mut directories = vec![RowId::ROOT];
+        while let Some(directory) = directories.pop() {
+            for row in self.rows.children(directory) {
+                let row = row.map_err(table_error)?;
+                if row.kind == Kind::Directory {
+                    directories.push(row.id);
+                }
+                let items = self.index.items(row.item.entry)?;
+                if !items.iter().any(|item| item.key == row.item) {
+                    self.dirty.insert(row.item.entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state that is whole on this disk, to be given to the next run as [`Parts::applied`]
+    /// (so that it need not compare everything); `None` while there is work to do.
+    ///
+    /// [`Parts::applied`]: super::Parts::applied
+    pub fn applied(&self) -> Option<Hash> {
+        self.is_settled().then(|| self.index.fingerprint())
+    }
+
+    /// Stops the folder because of its database; it is opened again by the shell.
+    pub(super) fn storage_fault(&mut self, error: &IndexError, now: Millis) {
+        self.fault = Some(format!(
+            "{}: the database failed: {error}: free some space or mend the disk; \
+             syncing goes on by itself",
+            self.name
+        ));
+        self.fault_retry_at = Some(now + FAULT_RETRY_MS);
+        self.reopen = true;
+    }
+
+    /// Shows an error of one path to the user.
+    pub(super) fn path_problem(&mut self, error: &FsError) {
+        self.problems.insert(Problem { path: error.path().to_owned(), reason: error.to_string() });
+    }
+
+    /// Does the mass deletion that is held, here and everywhere.
+    ///
+    /// # Errors
+    /// Fails when the index does.
+    pub fn approve(&mut self, now: Millis) -> Result<bool, IndexError> {
+        let held = self.held.take();
+        if held.is_empty() {
+            return Ok(false);
+        }
+        for row in held.local {
+            let Some(row) = self.rows.get(row).map_err(table_error)? else { continue };
+            let path = path_of(&self.rows, row.id)?;
+            // What has come back meanwhile was not deleted after all.
+            if matches!(self.fs.stat(&path), Ok(None)) {
+                self.vanished(row.id, &path, now).map_err(super::observe::Refused::into_index)?;
+            }
+        }
+        for row in &held.remote {
+            if let Some(row) = self.rows.get(*row).map_err(table_error)? {
+                self.dirty.insert(row.item.entry);
+            }
+        }
+        self.released = !held.remote.is_empty();
+        if self.writable {
+            let logs: Vec<_> = self.index.context().iter().map(|(a, seq)| (*a, seq)).collect();
+            for (author, seq) in logs {
+                self.index.approve(now, author, seq)?;
+            }
+        }
+        self.commit_local(Vec::new(), now);
+        self.work(now);
+        self.tell(now);
+        Ok(true)
+    }
+
+    /// Brings back what a held mass deletion would delete: what vanished here is fetched again,
+    /// what others deleted is given to them anew.
+    ///
+    /// # Errors
+    /// Fails when the index does.
+    pub fn undo(&mut self, now: Millis) -> Result<bool, IndexError> {
+        let held = self.held.take();
+        if held.is_empty() {
+            return Ok(false);
+        }
+        for row in held.local {
+            if let Some(row) = self.rows.get(row).map_err(table_error)? {
+                self.forget_rows(&row)?;
+            }
+        }
+        for row in held.remote {
+            let Some(row) = self.rows.get(row).map_err(table_error)? else { continue };
+            let path = path_of(&self.rows, row.id)?;
+            for key in tree_items(&self.rows, &row)? {
+                self.dirty.remove(&key.entry);
+            }
+            self.rows.remove_tree(row.id).map_err(table_error)?;
+            self.look_below(path, now);
+        }
+        self.rows.write_back(false).map_err(table_error)?;
+        self.work(now);
+        self.tell(now);
+        Ok(true)
+    }
+}

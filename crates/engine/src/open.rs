@@ -1,0 +1,239 @@
+//! Opens a folder for its thread: index, disk table, file system, watcher.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys, Hash, Tier};
+use dunlin_index::storage::{SledSpace, SledStore};
+use dunlin_index::{Batch, Config, Index, KeyVerifier, Storage, StorageError};
+use dunlin_tree::disk::DiskTable;
+use dunlin_tree::fs::{Fs, RealFs};
+use dunlin_tree::marker::{Marker, RootError};
+use dunlin_tree::watch::Watcher;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::clock::Clock;
+use crate::folder::{Folder, Parts};
+use crate::manifests::ManifestStore;
+use crate::network::{Network, ServeBlocks};
+use crate::node::random;
+use crate::runner::{APPLIED_KEY, Command, Opened, Opener, RUNNING_KEY, Shell};
+use crate::types::Event;
+
+/// Keys that are deleted at a time when a folder's part of the database is erased.
+const ERASE_PAGE: usize = 1000;
+
+/// Takes the blocks of a folder that was opened, so that others can be served.
+pub(crate) type TakeBlocks = Box<dyn Fn(Arc<dyn ServeBlocks>) + Send>;
+
+/// What is needed to open a folder.
+pub(crate) struct OpenFolder {
+    pub(crate) keys: FolderKeys,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    /// Where temporary files and versions go, if not into the folder's `.dunlin`.
+    pub(crate) private: Option<PathBuf>,
+    pub(crate) paused: bool,
+    pub(crate) device_name: String,
+    pub(crate) key: Arc<DeviceKey>,
+    pub(crate) store: SledStore,
+    /// Tells folders with one id in one database apart.
+    pub(crate) space: Vec<u8>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) serve: TakeBlocks,
+}
+
+/// The key spaces of a folder in the database.
+struct Spaces {
+    index: SledSpace,
+    rows: SledSpace,
+    manifests: SledSpace,
+    meta: SledSpace,
+}
+
+impl Spaces {
+    fn of(store: &SledStore, folder: FolderId, space: &[u8]) -> Self {
+        let space = |kind: u8| {
+            let mut prefix = vec![kind];
+            prefix.extend_from_slice(&folder.0);
+            prefix.extend_from_slice(space);
+            store.space(&prefix)
+        };
+        Self { index: space(b'i'), rows: space(b'r'), manifests: space(b'm'), meta: space(b's') }
+    }
+}
+
+/// Makes an opener for a folder's thread.
+pub(crate) fn opener(folder: OpenFolder) -> Opener<RealFs, SledSpace> {
+    Box::new(move |commands| open(&folder, commands))
+}
+
+fn open(
+    open: &OpenFolder,
+    commands: mpsc::Sender<Command>,
+) -> Result<Opened<RealFs, SledSpace>, String> {
+    let name = &open.name;
+    let say = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+    let device = open.key.device();
+    let folder = open.keys.folder();
+    let fs = Arc::new(open_fs(&open.path, open.private.as_deref()).map_err(|error| say(&error))?);
+    let marker = fs.root_check(&Marker::new(folder, device)).map_err(|error| say(&error))?;
+
+    let spaces = Spaces::of(&open.store, folder, &open.space);
+    let now = open.clock.now();
+    let fresh_epoch = u64::from_le_bytes(random()[..8].try_into().unwrap_or([1; 8]));
+    let config = Config {
+        folder,
+        id_key: open.keys.id_key().unwrap_or([0; 32]),
+        device,
+        tier: open.keys.tier(),
+        admission: open.keys.admit(device),
+        name: open.device_name.clone(),
+        verifier: Arc::new(KeyVerifier(open.keys.clone())),
+        fresh_epoch,
+    };
+    let mut index = Index::open(spaces.index, config, now).map_err(|error| say(&error))?;
+    let author = index.author();
+    if marker.epoch == author.epoch && marker.sequence > index.context().get(&author) {
+        // The database is older than the folder: it was restored from a backup (rule 8).
+        index.open_new_epoch(fresh_epoch, now).map_err(|error| say(&error))?;
+    }
+    let rows = DiskTable::open(spaces.rows.clone()).map_err(|error| say(&error))?;
+    let readable = Arc::new(DiskTable::open(spaces.rows).map_err(|error| say(&error))?);
+    let manifests = ManifestStore::new(spaces.manifests);
+    manifests.sweep(&rows).map_err(|error| say(&error))?;
+    let applied = spaces.meta.get(APPLIED_KEY).map_err(|error| say(&error))?;
+    let applied = applied.and_then(|bytes| bytes.try_into().ok()).map(Hash);
+
+    let after_crash = spaces.meta.get(RUNNING_KEY).map_err(|error| say(&error))?.is_some();
+    let mut running = Batch::new();
+    running.put(RUNNING_KEY, [1]);
+    spaces.meta.commit(running).map_err(|error| say(&error))?;
+
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let watcher = watch(&open.path, commands);
+    if let Err(error) = &watcher {
+        let message = format!("{name}: changes are only found by scans: {error}");
+        // Without a listener there is nobody to tell.
+        let _ = open.events.send(Event::Warning { folder: Some(name.clone()), message });
+    }
+    let mut state = Folder::new(Parts {
+        name: name.clone(),
+        fs: Arc::clone(&fs),
+        index,
+        rows,
+        signer: Arc::clone(&open.key) as _,
+        seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
+        writable: open.keys.tier() == Tier::Write,
+        scan_threads: threads,
+        marker,
+        manifests: manifests.clone(),
+        applied,
+        after_crash,
+    });
+    if open.paused {
+        state.pause(now);
+    }
+    (open.serve)(Arc::new(FolderBlocks {
+        fs: Arc::clone(&fs),
+        rows: Arc::clone(&readable),
+        manifests: manifests.clone(),
+    }));
+    let shell = Shell {
+        folder,
+        fs,
+        rows: readable,
+        manifests,
+        meta: spaces.meta,
+        network: Arc::clone(&open.network),
+        events: open.events.clone(),
+        hash_threads: threads.get(),
+    };
+    Ok(Opened { folder: state, shell, guard: Box::new(watcher.ok()) })
+}
+
+fn open_fs(path: &Path, private: Option<&Path>) -> Result<RealFs, RootError> {
+    match private {
+        Some(private) => RealFs::open_apart(path, private),
+        None => RealFs::open(path),
+    }
+}
+
+fn watch(
+    path: &Path,
+    commands: mpsc::Sender<Command>,
+) -> Result<Watcher, dunlin_tree::watch::WatchError> {
+    // A full queue is told to the watcher, which then asks for a scan.
+    let sink = move |event| commands.try_send(Command::Event(event)).is_ok();
+    Watcher::start(path, Box::new(|_| false), Box::new(sink))
+}
+
+/// Makes a directory this device's part of a folder: the marker is written if it is missing.
+///
+/// # Errors
+/// Why it cannot be, for the user.
+pub(crate) fn adopt(
+    path: &Path,
+    private: Option<&Path>,
+    folder: FolderId,
+    device: DeviceId,
+) -> Result<(), String> {
+    let fs = open_fs(path, private).map_err(|error| error.to_string())?;
+    fs.init(&Marker::new(folder, device)).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Takes the marker out of a directory that is not synced any more. The user's files and the
+/// version store stay.
+pub(crate) fn release(path: &Path) {
+    if let Ok(fs) = RealFs::open(path)
+        && let Err(error) = fs.remove_marker()
+    {
+        tracing::warn!(%error, "the folder's marker stays");
+    }
+}
+
+/// Erases what the database holds of a folder.
+///
+/// # Errors
+/// Fails when the storage does.
+pub(crate) fn erase(store: &SledStore, folder: FolderId) -> Result<(), StorageError> {
+    let spaces = Spaces::of(store, folder, &[]);
+    for space in [spaces.index, spaces.rows, spaces.manifests, spaces.meta] {
+        loop {
+            let page = space.scan(&[], None, ERASE_PAGE)?;
+            if page.is_empty() {
+                break;
+            }
+            let mut batch = Batch::new();
+            for (key, _) in page {
+                batch.delete(key);
+            }
+            space.commit(batch)?;
+        }
+    }
+    store.space(b"book/").flush()
+}
+
+/// The blocks of one folder.
+struct FolderBlocks {
+    fs: Arc<RealFs>,
+    rows: Arc<DiskTable<SledSpace>>,
+    manifests: ManifestStore<SledSpace>,
+}
+
+impl ServeBlocks for FolderBlocks {
+    fn read(&self, hash: &Hash) -> Option<Bytes> {
+        match crate::serve::read_block(&*self.fs, &self.rows, hash) {
+            Ok(Some(data)) => Some(data),
+            Ok(None) => self.manifests.get(hash).ok().flatten(),
+            Err(error) => {
+                tracing::warn!(%error, "a block could not be looked up");
+                None
+            }
+        }
+    }
+}

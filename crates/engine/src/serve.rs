@@ -1,0 +1,47 @@
+//! Reads blocks for others, and for this device itself, from the files on this disk.
+
+use bytes::Bytes;
+use dunlin_blocks::address;
+use dunlin_identity::Hash;
+use dunlin_index::{IndexError, Storage};
+use dunlin_tree::disk::{BlockLocation, DiskTable};
+use dunlin_tree::fs::Fs;
+
+use crate::folder::table_error;
+
+/// Reads a block from any file of this folder that holds it, and checks its hash. A file that has
+/// changed or gone is passed over.
+///
+/// # Errors
+/// Fails when the disk table does; errors of files only mean that the block is not there.
+pub(crate) fn read_block<F: Fs, S: Storage>(
+    fs: &F,
+    rows: &DiskTable<S>,
+    hash: &Hash,
+) -> Result<Option<Bytes>, IndexError> {
+    for location in rows.locate_all(hash).map_err(table_error)? {
+        if let Some(data) = read_location(fs, rows, &location, hash)? {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+fn read_location<F: Fs, S: Storage>(
+    fs: &F,
+    rows: &DiskTable<S>,
+    location: &BlockLocation,
+    hash: &Hash,
+) -> Result<Option<Bytes>, IndexError> {
+    let Some(path) = rows.path(location.row).map_err(table_error)? else { return Ok(None) };
+    let Ok(file) = fs.open(&path) else { return Ok(None) };
+    let mut data = vec![0; location.len as usize];
+    let mut filled = 0;
+    while filled < data.len() {
+        match file.read_at(&mut data[filled..], location.offset + filled as u64) {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(read) => filled += read,
+        }
+    }
+    Ok((address(&data) == *hash).then(|| Bytes::from(data)))
+}
