@@ -5,6 +5,7 @@ mod doctor;
 mod folder;
 mod join;
 mod narrate;
+mod narrator;
 mod paper;
 mod share;
 mod status;

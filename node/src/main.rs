@@ -15,6 +15,7 @@ mod qr;
 mod signals;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -24,6 +25,8 @@ use crate::failure::{Exit, Failure};
 
 /// Fewer workers than this, and one busy task holds up all others.
 const WORKERS_MIN: usize = 2;
+/// How long threads may still run once a command is at its end.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,7 +40,11 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
     let context = Context::new(&cli.global)?;
-    runtime(runs_node(&cli.command))?.block_on(commands::run(&context, cli.command))
+    let runtime = runtime(runs_node(&cli.command))?;
+    let result = runtime.block_on(commands::run(&context, cli.command));
+    // A thread may hang in a write to a pipe that nobody reads: the end does not wait for it.
+    runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    result
 }
 
 /// Whether a command runs a node itself, rather than asking one.

@@ -74,12 +74,9 @@ impl Progress {
         bar.tick();
     }
 
-    /// Writes something without tearing the bar.
-    pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+    /// The bar, if it is there, for who writes without tearing it.
+    pub(crate) fn bar(&self) -> Option<ProgressBar> {
+        self.bar.clone()
     }
 
     /// Takes the bar away.

@@ -4,19 +4,13 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use dunlin_api::{ApiAddress, Client, ClientError, Control, Server};
-use dunlin_engine::types::{Event, FolderInfo};
 use dunlin_engine::{Node, NodeConfig};
-use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::adapter::{Adapter, fault};
 use crate::cli::{Api, NodeFlags, Up};
-use crate::commands::narrate;
+use crate::commands::narrator::Narrator;
 use crate::context::{Context, absolute};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, printable_lines};
-use crate::progress::{self, Progress};
-use crate::qr;
 use crate::signals::Signals;
 
 pub(crate) async fn run(context: &Context, up: Up) -> Result<Exit, Failure> {
@@ -96,9 +90,15 @@ async fn serve(
     node.set_api(server.url().map(str::to_owned));
     // From here on nothing that happens is missed between the first line and the next.
     let events = adapter.subscribe();
-    let mut narrator = Narrator::new(context.output);
-    narrator.ready(&node.ready().map_err(|error| Failure::from(fault(&error)))?);
-    narrator.follow(adapter, events, signals).await;
+    let ready = node.ready().map_err(|error| Failure::from(fault(&error)))?;
+    let end = async {
+        tokio::select! {
+            () = signals.next() => {}
+            () = adapter.stop_requested() => {}
+        }
+    };
+    let status = async || adapter.status().await.ok();
+    Narrator::new(context.output).tell(Some(&ready), events, status, end).await;
     server.stop().await;
     Ok(())
 }
@@ -118,93 +118,4 @@ async fn prepare(
         added.map_err(|fault| Failure::from(fault).during("cannot share"))?;
     }
     Ok(())
-}
-
-/// Tells on stdout what a node does.
-struct Narrator {
-    output: Output,
-    progress: Option<Progress>,
-    /// Whether anybody still reads; the node runs on if not.
-    heard: bool,
-}
-
-impl Narrator {
-    fn new(output: Output) -> Self {
-        Self { output, progress: output.is_watched().then(Progress::new), heard: true }
-    }
-
-    fn ready(&mut self, ready: &Event) {
-        match (ready, self.output.json) {
-            (Event::Ready { device, listen, api, folders }, false) => {
-                let text = narrate::ready(device, listen, api.as_deref(), folders);
-                self.write(&printable_lines(&text));
-                if self.progress.is_some() {
-                    folders.iter().for_each(|folder| self.picture(folder));
-                    self.write("Stop with Ctrl-C.");
-                }
-            }
-            _ => self.event(ready),
-        }
-    }
-
-    fn picture(&mut self, folder: &FolderInfo) {
-        if let Some(picture) = qr::picture(&folder.join, qr::columns()) {
-            self.write(&picture);
-        }
-    }
-
-    fn event(&mut self, event: &Event) {
-        if self.output.json {
-            // Events hold texts, numbers and lists alone, so this cannot fail.
-            self.write(&serde_json::to_string(event).unwrap_or_default());
-        } else if let Some(line) = narrate::event(event) {
-            self.write(&crate::output::printable(&line));
-        }
-    }
-
-    fn write(&mut self, text: &str) {
-        let output = self.output;
-        let write = || output.text(text);
-        let written = match &self.progress {
-            _ if !self.heard => return,
-            Some(progress) => progress.suspend(write),
-            None => write(),
-        };
-        if let Err(error) = written {
-            tracing::info!(%error, "nobody reads what this node tells; it runs on");
-            self.heard = false;
-        }
-    }
-
-    /// Tells events until a signal, a request or the node itself ends it.
-    async fn follow(
-        &mut self,
-        adapter: &Adapter,
-        mut events: broadcast::Receiver<Event>,
-        signals: &mut Signals,
-    ) {
-        let mut ticks = interval(progress::INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = signals.next() => break,
-                () = adapter.stop_requested() => break,
-                received = events.recv() => match received {
-                    Ok(event) => self.event(&event),
-                    Err(RecvError::Lagged(missed)) => self.event(&Event::Lagged { missed }),
-                    Err(RecvError::Closed) => break,
-                },
-                _ = ticks.tick(), if self.progress.is_some() => {
-                    if let (Ok(status), Some(progress)) =
-                        (adapter.status().await, &mut self.progress)
-                    {
-                        progress.update(&status);
-                    }
-                }
-            }
-        }
-        if let Some(progress) = &mut self.progress {
-            progress.clear();
-        }
-    }
 }
