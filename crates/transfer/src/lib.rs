@@ -3,9 +3,21 @@
 //! [`Transfer`] is the handle. It asks all connected members that may have a block, checks every
 //! block against its BLAKE3 address before anybody sees it, and serves other members' requests
 //! out of a [`BlockSource`]. Who may ask is the [`Gate`]'s word.
+//!
+//! The decisions are in [`scheduler`], which does no I/O and runs in simulations as it is.
 
 mod api;
+mod connect;
+mod driver;
+mod limits;
 mod node;
+mod protocol;
+mod quic;
+pub mod scheduler;
+mod serve;
+mod session;
+mod shared;
+mod tls;
 
 pub use api::{
     BlockIo, BlockSource, BoxFuture, FetchError, Fetched, Gate, Limits, OpenStream, Priority,

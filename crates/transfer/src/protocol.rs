@@ -1,0 +1,311 @@
+//! The block protocol: what goes over one stream between a device that asks and one that serves.
+//!
+//! Goals: nothing is said to a stranger; questions go in a pipeline, so that the line is never
+//! idle; the one who asks can take questions back; every length is bounded before memory is taken.
+//! Non-goals: telling who has what (the index does), compression, asking in both directions over
+//! one stream (each side opens its own).
+//!
+//! Opening, numbers little endian, `I` opened the stream, `R` serves:
+//!
+//! ```text
+//! I -> R  magic "dunb", version u16, nonce [32]
+//! R -> I  magic "dunb", version u16, nonce [32]      R's own version; both stop when they differ
+//! I -> R  folder id [32], proof [32]
+//! R -> I  proof [32]                                 or the end of the stream, for a stranger
+//! ```
+//!
+//! A proof is the folder key's over [`binding`]: the channel's own keying material (over QUIC),
+//! both nonces and both device ids with their roles, so that it holds in no other channel, at no
+//! other time and for no one else. Then, until `I` ends the stream:
+//!
+//! ```text
+//! I -> R  1, count u16 (1 ..= BATCH_MAX), count * (hash [32], longest length u32)
+//!         2, number u64                              take back question `number` (from 0 on)
+//! R -> I  0, length u32, bytes                       for each question, in order: the block,
+//!         1                                          not here,
+//!         2                                          or skipped, since it was taken back
+//! ```
+
+use std::io;
+
+use dunlin_blocks::{BLOCK_MAX, BlockRef};
+use dunlin_identity::{DeviceId, FolderId, FolderKeys, Hash, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::api::Gate;
+
+/// The version of the protocol, first thing in each direction.
+pub(crate) const VERSION: u16 = 1;
+/// Questions in one frame at most.
+pub(crate) const BATCH_MAX: usize = 256;
+/// Questions without an answer at most; more is a breach of the protocol.
+pub(crate) const OUTSTANDING_MAX: usize = 4096;
+
+const MAGIC: [u8; 4] = *b"dunb";
+const GREETING_LEN: usize = 38;
+const QUESTION_LEN: usize = 36;
+const ASK: u8 = 1;
+const TAKE_BACK: u8 = 2;
+const FOUND: u8 = 0;
+const MISSING: u8 = 1;
+const SKIPPED: u8 = 2;
+
+/// Why a stream of the block protocol ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ProtocolError {
+    /// Reading or writing failed.
+    #[error("the stream broke: {0}")]
+    Io(#[from] io::Error),
+    /// The other side does not speak the block protocol.
+    #[error("the other device does not speak the block protocol")]
+    NotBlocks,
+    /// The other side speaks another version.
+    #[error("the other device speaks version {theirs} of the block protocol, this one {VERSION}")]
+    Version {
+        /// Its version.
+        theirs: u16,
+    },
+    /// The other side did not prove to be a member, or does not take this device for one.
+    #[error("not a member of the folder, on either side")]
+    Refused,
+    /// The other side broke a rule of the protocol.
+    #[error("the other device broke the block protocol: {0}")]
+    Breach(&'static str),
+    /// Nothing came for too long.
+    #[error("nothing came for too long")]
+    Silent,
+}
+
+/// The ends of a channel, for proofs that hold in it alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Channel {
+    /// This device.
+    pub(crate) me: DeviceId,
+    /// The device at the other end, as the channel below has proved.
+    pub(crate) peer: DeviceId,
+    /// Keying material that both ends of the channel below share, if it has any.
+    pub(crate) exported: [u8; 32],
+}
+
+/// What a request frame says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Ask(Vec<BlockRef>),
+    TakeBack(u64),
+}
+
+/// The head of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// So many bytes follow.
+    Found(u32),
+    Missing,
+    Skipped,
+}
+
+/// What a proof is made over.
+fn binding(
+    exported: &[u8; 32],
+    initiator: (&DeviceId, &[u8; 32]),
+    responder: (&DeviceId, &[u8; 32]),
+) -> Vec<u8> {
+    let mut bytes = b"dunlin/blocks/1 proof".to_vec();
+    bytes.extend_from_slice(exported);
+    for (device, nonce) in [initiator, responder] {
+        bytes.extend_from_slice(device.as_bytes());
+        bytes.extend_from_slice(nonce);
+    }
+    bytes
+}
+
+/// Opens the protocol as the one who asks; `nonce` must be fresh and random.
+pub(crate) async fn initiate<R, W>(
+    reader: &mut R,
+    writer: &mut W,
+    channel: &Channel,
+    keys: &FolderKeys,
+    nonce: [u8; 32],
+) -> Result<(), ProtocolError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    write_greeting(writer, &nonce).await?;
+    let their_nonce = read_greeting(reader).await?;
+    let binding = binding(&channel.exported, (&channel.me, &nonce), (&channel.peer, &their_nonce));
+    let mut claim = Vec::with_capacity(64);
+    claim.extend_from_slice(&keys.folder().0);
+    claim.extend_from_slice(&keys.prove(Role::Initiator, &binding));
+    writer.write_all(&claim).await?;
+    writer.flush().await?;
+    let mut proof = [0; 32];
+    match reader.read_exact(&mut proof).await {
+        Ok(_) if keys.proof_fits(Role::Responder, &binding, &proof) => Ok(()),
+        Ok(_) => Err(ProtocolError::Refused),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(ProtocolError::Refused),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the protocol as the one who serves. A stranger sees a nonce and the end of the stream,
+/// whatever folders are here.
+pub(crate) async fn respond<R, W>(
+    reader: &mut R,
+    writer: &mut W,
+    channel: &Channel,
+    gate: &dyn Gate,
+    nonce: [u8; 32],
+) -> Result<FolderId, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let their_greeting = read_greeting(reader).await;
+    if !matches!(their_greeting, Err(ProtocolError::NotBlocks | ProtocolError::Io(_))) {
+        // Who speaks another version is told ours, so that it can say what is wrong.
+        write_greeting(writer, &nonce).await?;
+    }
+    let their_nonce = their_greeting?;
+    let mut claim = [0; 64];
+    reader.read_exact(&mut claim).await?;
+    let (mut folder, mut proof) = (FolderId([0; 32]), [0; 32]);
+    folder.0.copy_from_slice(&claim[..32]);
+    proof.copy_from_slice(&claim[32..]);
+    let binding = binding(&channel.exported, (&channel.peer, &their_nonce), (&channel.me, &nonce));
+    let keys = gate.keys(folder).ok_or(ProtocolError::Refused)?;
+    let fits = keys.proof_fits(Role::Initiator, &binding, &proof);
+    if !fits || !gate.is_member(folder, &channel.peer) {
+        return Err(ProtocolError::Refused);
+    }
+    writer.write_all(&keys.prove(Role::Responder, &binding)).await?;
+    writer.flush().await?;
+    Ok(folder)
+}
+
+async fn write_greeting<W>(writer: &mut W, nonce: &[u8; 32]) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    let mut greeting = Vec::with_capacity(GREETING_LEN);
+    greeting.extend_from_slice(&MAGIC);
+    greeting.extend_from_slice(&VERSION.to_le_bytes());
+    greeting.extend_from_slice(nonce);
+    writer.write_all(&greeting).await?;
+    writer.flush().await
+}
+
+async fn read_greeting<R>(reader: &mut R) -> Result<[u8; 32], ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    let mut greeting = [0; GREETING_LEN];
+    reader.read_exact(&mut greeting).await?;
+    if greeting[..4] != MAGIC {
+        return Err(ProtocolError::NotBlocks);
+    }
+    let theirs = u16::from_le_bytes([greeting[4], greeting[5]]);
+    if theirs != VERSION {
+        return Err(ProtocolError::Version { theirs });
+    }
+    let mut nonce = [0; 32];
+    nonce.copy_from_slice(&greeting[6..]);
+    Ok(nonce)
+}
+
+/// Appends the frames that ask for these blocks.
+pub(crate) fn encode_questions(blocks: &[BlockRef], frame: &mut Vec<u8>) {
+    for batch in blocks.chunks(BATCH_MAX) {
+        frame.push(ASK);
+        frame.extend_from_slice(&(batch.len() as u16).to_le_bytes());
+        for block in batch {
+            frame.extend_from_slice(&block.hash.0);
+            frame.extend_from_slice(&block.len.to_le_bytes());
+        }
+    }
+}
+
+/// Appends the frame that takes a question back.
+pub(crate) fn encode_take_back(number: u64, frame: &mut Vec<u8>) {
+    frame.push(TAKE_BACK);
+    frame.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Reads a request; `None` at the end of the stream.
+pub(crate) async fn read_request<R>(reader: &mut R) -> Result<Option<Request>, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    let tag = match reader.read_u8().await {
+        Ok(tag) => tag,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match tag {
+        ASK => {
+            let count = usize::from(reader.read_u16_le().await?);
+            if !(1..=BATCH_MAX).contains(&count) {
+                return Err(ProtocolError::Breach("a batch of impossible length"));
+            }
+            let mut questions = vec![0; count * QUESTION_LEN];
+            reader.read_exact(&mut questions).await?;
+            Ok(Some(Request::Ask(questions.chunks_exact(QUESTION_LEN).map(question).collect())))
+        }
+        TAKE_BACK => Ok(Some(Request::TakeBack(reader.read_u64_le().await?))),
+        _ => Err(ProtocolError::Breach("an unknown request")),
+    }
+}
+
+fn question(bytes: &[u8]) -> BlockRef {
+    let (mut hash, mut len) = ([0; 32], [0; 4]);
+    hash.copy_from_slice(&bytes[..32]);
+    len.copy_from_slice(&bytes[32..]);
+    BlockRef { hash: Hash(hash), len: u32::from_le_bytes(len).min(BLOCK_MAX) }
+}
+
+/// Writes the head of an answer.
+pub(crate) async fn write_answer<W>(writer: &mut W, answer: Answer) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    match answer {
+        Answer::Found(len) => {
+            let [a, b, c, d] = len.to_le_bytes();
+            writer.write_all(&[FOUND, a, b, c, d]).await
+        }
+        Answer::Missing => writer.write_u8(MISSING).await,
+        Answer::Skipped => writer.write_u8(SKIPPED).await,
+    }
+}
+
+/// Reads the first byte of an answer; `None` at the end of the stream.
+pub(crate) async fn read_answer_tag<R>(reader: &mut R) -> Result<Option<u8>, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    match reader.read_u8().await {
+        Ok(tag) => Ok(Some(tag)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads the rest of an answer's head; a block longer than `len_max` is a breach.
+pub(crate) async fn read_answer<R>(
+    reader: &mut R,
+    tag: u8,
+    len_max: u32,
+) -> Result<Answer, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    match tag {
+        FOUND => match reader.read_u32_le().await? {
+            len if len <= len_max => Ok(Answer::Found(len)),
+            _ => Err(ProtocolError::Breach("a block longer than was asked for")),
+        },
+        MISSING => Ok(Answer::Missing),
+        SKIPPED => Ok(Answer::Skipped),
+        _ => Err(ProtocolError::Breach("an unknown answer")),
+    }
+}

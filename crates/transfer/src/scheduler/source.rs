@@ -1,0 +1,127 @@
+//! What is known of one source: what it was asked for, how fast it answers, how far it is trusted.
+
+use std::collections::{HashSet, VecDeque};
+
+use dunlin_identity::Hash;
+
+use super::{Bounds, Micros};
+
+/// What a source is taken to give before anything was measured, in bytes a second.
+const RATE_GUESS: f64 = 4_000_000.0;
+/// How long a source is taken to need for a first answer before anything was measured.
+const LATENCY_GUESS: Micros = 20_000;
+/// Bytes are counted over at least this long for one measurement of the rate.
+const SAMPLE: Micros = 40_000;
+/// Besides the latency, this much of the measured rate is kept in flight.
+const PIPELINE: Micros = 150_000;
+
+/// A block that a source was asked for and has not answered yet.
+#[derive(Debug)]
+struct Asked {
+    hash: Hash,
+    len: u32,
+    at: Micros,
+    /// Nothing else was in flight, so the answer measures the latency.
+    alone: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SourceState {
+    queue: VecDeque<Asked>,
+    in_queue: HashSet<Hash>,
+    bytes: u64,
+    rate: Option<f64>,
+    latency: Option<Micros>,
+    sample_start: Micros,
+    sample_bytes: u64,
+    last_progress: Micros,
+    pub(super) lies: u32,
+}
+
+impl SourceState {
+    /// Bytes asked for and not answered.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn is_asked(&self, hash: &Hash) -> bool {
+        self.in_queue.contains(hash)
+    }
+
+    /// How many bytes may be in flight.
+    pub(super) fn window(&self, bounds: &Bounds) -> u64 {
+        let time = self.latency.unwrap_or(0) + PIPELINE;
+        let bytes = self.rate.unwrap_or(0.0) * time as f64 / 1e6;
+        (bytes as u64).clamp(bounds.window_min, bounds.window_max)
+    }
+
+    /// Returns whether another block of this length may be asked for.
+    pub(super) fn has_room(&self, len: u32, bounds: &Bounds) -> bool {
+        let fits = self.bytes + u64::from(len) <= self.window(bounds);
+        self.queue.is_empty() || (fits && self.queue.len() < bounds.window_blocks)
+    }
+
+    /// Returns whether so little is in flight that asking again is worth a message.
+    pub(super) fn wants_more(&self, bounds: &Bounds) -> bool {
+        self.bytes <= self.window(bounds) / 8 * 7
+            && self.queue.len() <= bounds.window_blocks / 8 * 7
+    }
+
+    pub(super) fn ask(&mut self, hash: Hash, len: u32, now: Micros) {
+        let alone = self.queue.is_empty();
+        if alone {
+            // An idle time says nothing about the rate.
+            (self.sample_start, self.sample_bytes, self.last_progress) = (now, 0, now);
+        }
+        self.in_queue.insert(hash);
+        self.queue.push_back(Asked { hash, len, at: now, alone });
+        self.bytes += u64::from(len);
+    }
+
+    /// Notes an answer, with the bytes that came. Returns false when it was not asked for.
+    pub(super) fn answered(&mut self, hash: &Hash, bytes: u64, now: Micros) -> bool {
+        // Answers come in the order of the questions, so this looks at the front alone as a rule.
+        let Some(place) = self.queue.iter().position(|asked| asked.hash == *hash) else {
+            return false;
+        };
+        let asked = self.queue.remove(place).expect("the place was just found");
+        self.in_queue.remove(hash);
+        self.bytes -= u64::from(asked.len);
+        self.last_progress = now;
+        if asked.alone {
+            let took = now.saturating_sub(asked.at);
+            self.latency = Some(self.latency.map_or(took, |latency| latency.min(took)));
+        }
+        self.sample_bytes += bytes;
+        let elapsed = now.saturating_sub(self.sample_start);
+        if elapsed >= SAMPLE && self.sample_bytes > 0 {
+            let sample = self.sample_bytes as f64 * 1e6 / elapsed as f64;
+            self.rate = Some(self.rate.map_or(sample, |rate| 0.6 * rate + 0.4 * sample));
+            (self.sample_start, self.sample_bytes) = (now, 0);
+        }
+        true
+    }
+
+    pub(super) fn progress(&mut self, now: Micros) {
+        self.last_progress = now;
+    }
+
+    /// How long it is expected to take until `more` bytes asked for now would be here.
+    pub(super) fn expected(&self, more: u64, now: Micros) -> Micros {
+        let latency = self.latency.unwrap_or(LATENCY_GUESS);
+        let rate = self.rate.unwrap_or(RATE_GUESS).max(1.0);
+        let work = ((self.bytes + more) as f64 * 1e6 / rate) as Micros;
+        // A source that has gone silent is slower than it was measured to be.
+        let silent = if self.queue.is_empty() { 0 } else { now.saturating_sub(self.last_progress) };
+        latency + work + silent.saturating_sub(latency) * 4
+    }
+
+    pub(super) fn is_stalled(&self, bounds: &Bounds, now: Micros) -> bool {
+        !self.queue.is_empty() && now.saturating_sub(self.last_progress) > bounds.stall
+    }
+
+    /// What is asked for, the last question first.
+    pub(super) fn asked_last_first(&self) -> impl Iterator<Item = Hash> + '_ {
+        self.queue.iter().rev().map(|asked| asked.hash)
+    }
+}
