@@ -9,21 +9,25 @@
 //! Nothing here opens a socket, reads a clock or draws randomness: time comes in as [`Millis`],
 //! randomness as seeds, the disk through [`Storage`].
 
-pub mod index;
 mod context;
 mod error;
 mod ids;
+pub mod index;
 mod item;
 mod name;
 mod record;
 mod segment;
 pub mod storage;
 pub mod sync;
+#[cfg(test)]
+mod testing;
 
 pub use context::Context;
 pub use error::{IndexError, MergeError};
 pub use ids::{Author, Dot, EntryId, Millis};
-pub use index::{Committed, Config, Counts, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier};
+pub use index::{
+    Committed, Config, Counts, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier,
+};
 pub use item::{Content, Item, ItemKey, Kind, NewEntry};
 pub use name::{NAME_BYTES_MAX, NameError, PRIVATE_NAME, PathError, RelPath, SafeName};
 pub use segment::SegmentError;

@@ -232,7 +232,10 @@ mod tests {
         assert!(RelPath::parse("a/../b").is_err());
         assert!(RelPath::parse("a//b").is_err());
         assert_eq!(RelPath::parse(".dunlin/tmp"), Err(PathError::Private));
-        assert_eq!(RelPath::parse("a/.dunlin").map(|path| path.to_string()), Ok("a/.dunlin".into()));
+        assert_eq!(
+            RelPath::parse("a/.dunlin").map(|path| path.to_string()),
+            Ok("a/.dunlin".into())
+        );
         assert!(RelPath::parse("").is_ok_and(|path| path.is_root()));
     }
 

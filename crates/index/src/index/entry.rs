@@ -1,0 +1,197 @@
+//! What is stored of one entry: its registers, and what follows from them and from its place.
+
+use bincode::{Decode, Encode};
+
+use crate::context::Context;
+use crate::error::IndexError;
+use crate::ids::{Dot, EntryId};
+use crate::item::{Content, Kind};
+use crate::record::{Place, Stamp};
+
+/// The winning place of an entry that was moved.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Placed {
+    pub(super) stamp: Stamp,
+    /// The place itself breaks ties of stamps, which only a faulty author makes.
+    pub(super) place: Place,
+    /// Where the author of the move saw the entry before: shown there when moves form a circle.
+    pub(super) from: Place,
+    pub(super) dot: Dot,
+}
+
+impl Placed {
+    pub(super) fn order(&self) -> (&Stamp, &Place, &Place, &Dot) {
+        (&self.stamp, &self.place, &self.from, &self.dot)
+    }
+}
+
+/// A tree deletion with this entry on top.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct TreeDelete {
+    pub(super) dot: Dot,
+    pub(super) seen: Option<Stamp>,
+    pub(super) context: Context,
+}
+
+/// One entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(super) struct EntryRec {
+    /// Unknown until a creating record has arrived.
+    pub(super) kind: Option<Kind>,
+    pub(super) birth: Option<Place>,
+    pub(super) placed: Option<Placed>,
+    /// The values of the content that nobody has replaced, by dot.
+    pub(super) values: Vec<(Dot, Content)>,
+    /// The dots that were replaced before they arrived.
+    pub(super) values_ahead: Vec<Dot>,
+    /// The dots that enable the entry, sorted.
+    pub(super) presence: Vec<Dot>,
+    /// The dots that were disabled before they arrived.
+    pub(super) presence_ahead: Vec<Dot>,
+    pub(super) mode: u32,
+    pub(super) mode_stamp: Option<Stamp>,
+    pub(super) tree_deletes: Vec<TreeDelete>,
+    /// Derived: whether a presence dot is left that no deletion disables.
+    pub(super) live: bool,
+    /// Derived: the number of entries placed in this one.
+    pub(super) children: u64,
+    /// Derived: how many of them are wanted.
+    pub(super) wanted_children: u64,
+}
+
+impl EntryRec {
+    pub(super) fn is_dir(&self) -> bool {
+        self.kind == Some(Kind::Directory)
+    }
+
+    /// Tells whether the view needs this entry: it is live, or something in it is.
+    pub(super) fn wanted(&self) -> bool {
+        self.live || (self.is_dir() && self.wanted_children > 0)
+    }
+
+    /// Gives where the last move, or else the creation, put the entry, circles aside.
+    pub(super) fn raw_place(&self) -> Option<&Place> {
+        // A move alone does not show an entry: its kind would be unknown.
+        self.placed.as_ref().map(|placed| &placed.place).or(self.birth.as_ref())
+    }
+
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.placed.as_ref().map(|placed| placed.stamp)
+    }
+
+    /// Tells whether the entry could be shown if a presence dot enables it.
+    pub(super) fn has_content(&self) -> bool {
+        match self.kind {
+            None => false,
+            Some(Kind::Directory) => true,
+            Some(kind) => self.values.iter().any(|(_, content)| content.kind() == kind),
+        }
+    }
+
+    /// Gives the distinct values, the winner first; equal contents are represented by the one with
+    /// the highest (time, dot).
+    pub(super) fn groups(&self) -> Vec<(Dot, &Content)> {
+        let mut values: Vec<(Dot, &Content)> = self
+            .values
+            .iter()
+            .filter(|(_, content)| {
+                Some(content.kind()) == self.kind && self.kind != Some(Kind::Directory)
+            })
+            .map(|(dot, content)| (*dot, content))
+            .collect();
+        values.sort_by_key(|(dot, content)| std::cmp::Reverse((content.mtime_ns(), *dot)));
+        let mut groups: Vec<(Dot, &Content)> = Vec::new();
+        for (dot, content) in values {
+            if !groups.iter().any(|(_, other)| content.same_as(other)) {
+                groups.push((dot, content));
+            }
+        }
+        groups
+    }
+
+    pub(super) fn value(&self, dot: &Dot) -> Option<&Content> {
+        self.values.iter().find(|(other, _)| other == dot).map(|(_, content)| content)
+    }
+
+    /// Adds a value unless it was replaced ahead of its arrival.
+    pub(super) fn add_value(&mut self, dot: Dot, content: Content) {
+        if take(&mut self.values_ahead, &dot) {
+            return;
+        }
+        if let Err(at) = self.values.binary_search_by_key(&dot, |(other, _)| *other) {
+            self.values.insert(at, (dot, content));
+        }
+    }
+
+    /// Replaces values; those that have not arrived (`!known`) are remembered.
+    pub(super) fn replace_values(&mut self, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
+        self.values.retain(|(dot, _)| !dots.contains(dot));
+        remember(&mut self.values_ahead, dots, known);
+    }
+
+    /// Adds a presence dot unless it was disabled ahead of its arrival.
+    pub(super) fn enable(&mut self, dot: Dot) {
+        if take(&mut self.presence_ahead, &dot) {
+            return;
+        }
+        if let Err(at) = self.presence.binary_search(&dot) {
+            self.presence.insert(at, dot);
+        }
+    }
+
+    /// Disables presence dots; those that have not arrived (`!known`) are remembered.
+    pub(super) fn disable(&mut self, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
+        self.presence.retain(|dot| !dots.contains(dot));
+        remember(&mut self.presence_ahead, dots, known);
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        bincode::encode_to_vec(self, bincode::config::standard())
+            .expect("encoding into memory cannot fail")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, IndexError> {
+        super::stored(bytes, "an entry")
+    }
+
+    /// Gives this entry's part of the fingerprint: its live registers only.
+    pub(super) fn print(&self, id: &EntryId) -> [u64; 4] {
+        let registers = (
+            id,
+            self.kind,
+            self.live,
+            self.raw_place(),
+            self.stamp(),
+            &self.values,
+            self.mode,
+            self.mode_stamp,
+        );
+        let bytes = bincode::encode_to_vec(registers, bincode::config::standard())
+            .expect("encoding into memory cannot fail");
+        let hash = blake3::hash(&bytes);
+        let mut lanes = [0; 4];
+        for (lane, chunk) in lanes.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
+            *lane = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+        }
+        lanes
+    }
+}
+
+/// Removes a dot from a sorted list and tells whether it was in it.
+fn take(dots: &mut Vec<Dot>, dot: &Dot) -> bool {
+    match dots.binary_search(dot) {
+        Ok(at) => {
+            dots.remove(at);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Keeps the dots that are not known yet in a sorted list, and drops those that are by now.
+fn remember(ahead: &mut Vec<Dot>, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
+    ahead.extend(dots);
+    ahead.retain(|dot| !known(dot));
+    ahead.sort_unstable();
+    ahead.dedup();
+}

@@ -1,0 +1,158 @@
+//! Which entries are live (rule 6): a presence dot is left that no tree deletion disables.
+
+use super::entry::EntryRec;
+use super::{Index, keys};
+use crate::error::IndexError;
+use crate::ids::{Dot, EntryId};
+use crate::record::Place;
+use crate::storage::Storage;
+
+impl<S: Storage> Index<S> {
+    /// Tells whether an entry with these registers is live at this place.
+    ///
+    /// A tree deletion on an ancestor counts only for what its author saw there: the presence dot,
+    /// and every move on the way down to the entry, must be in its context. What was moved in by
+    /// somebody who did not know of the deletion survives, with all that is in it.
+    pub(super) fn is_live(
+        &self,
+        id: &EntryId,
+        rec: &EntryRec,
+        place: Option<&Place>,
+    ) -> Result<bool, IndexError> {
+        if rec.presence.is_empty() || !rec.has_content() {
+            return Ok(false);
+        }
+        if !self.meta.tree_deletes {
+            return Ok(true);
+        }
+        let mut present = rec.presence.clone();
+        let mut moves: Vec<Dot> = Vec::new();
+        self.disable_by(rec, &moves, &mut present);
+        let mut above = rec.placed.as_ref().map(|placed| placed.dot);
+        let mut next = place.map(|place| place.parent);
+        while let Some(parent) = next.filter(|parent| *parent != EntryId::ROOT && parent != id) {
+            moves.extend(above);
+            let Some(parent_rec) = self.entry(&parent)? else { break };
+            self.disable_by(&parent_rec, &moves, &mut present);
+            if present.is_empty() {
+                return Ok(false);
+            }
+            above = parent_rec.placed.as_ref().map(|placed| placed.dot);
+            next = self.place(&parent, &parent_rec).map(|place| place.parent);
+        }
+        Ok(!present.is_empty())
+    }
+
+    fn disable_by(&self, top: &EntryRec, moves: &[Dot], present: &mut Vec<Dot>) {
+        for deletion in &top.tree_deletes {
+            let counts = top.stamp() <= deletion.seen
+                && moves.iter().all(|dot| deletion.context.covers(dot))
+                && self.knows_all(&deletion.context);
+            if counts {
+                present.retain(|dot| !deletion.context.covers(dot));
+            }
+        }
+    }
+
+    /// Tells whether this entry or one above it was ever deleted with all that is in it.
+    pub(super) fn has_deletes_above(
+        &self,
+        rec: &EntryRec,
+        place: Option<&Place>,
+    ) -> Result<bool, IndexError> {
+        if !self.meta.tree_deletes {
+            return Ok(false);
+        }
+        if !rec.tree_deletes.is_empty() {
+            return Ok(true);
+        }
+        let mut next = place.map(|place| place.parent);
+        while let Some(parent) = next.filter(|parent| *parent != EntryId::ROOT) {
+            let Some(rec) = self.entry(&parent)? else { break };
+            if !rec.tree_deletes.is_empty() {
+                return Ok(true);
+            }
+            next = self.place(&parent, &rec).map(|place| place.parent);
+        }
+        Ok(false)
+    }
+
+    /// Computes anew which of the entries below a directory are live.
+    pub(super) fn refresh_below(&mut self, top: EntryId) -> Result<(), IndexError> {
+        for id in self.all_below(top)? {
+            if let Some(rec) = self.entry(&id)? {
+                let place = self.place(&id, &rec).cloned();
+                if self.is_live(&id, &rec, place.as_ref())? != rec.live {
+                    self.transition(id, (*rec).clone())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every entry below a directory, wanted or not.
+    pub(super) fn all_below(&self, top: EntryId) -> Result<Vec<EntryId>, IndexError> {
+        let mut below = Vec::new();
+        let mut dirs = vec![top];
+        while let Some(dir) = dirs.pop() {
+            for family in [keys::WANTED, keys::UNWANTED] {
+                for (_, id) in self.claims_in(family, &dir)? {
+                    below.push(id);
+                    if self.entry(&id)?.is_some_and(|rec| rec.children > 0) {
+                        dirs.push(id);
+                    }
+                }
+            }
+        }
+        Ok(below)
+    }
+
+    /// Notices tree deletions whose context has become covered.
+    pub(super) fn settle_waiting(&mut self) -> Result<(), IndexError> {
+        let mut settled = Vec::new();
+        for (top, dot) in &self.waiting {
+            let rec = self.entry(top)?;
+            let deletion = rec
+                .as_ref()
+                .and_then(|rec| rec.tree_deletes.iter().find(|deletion| deletion.dot == *dot));
+            if deletion.is_none_or(|deletion| self.knows_all(&deletion.context)) {
+                settled.push((*top, *dot));
+            }
+        }
+        for (top, dot) in settled {
+            self.waiting.remove(&(top, dot));
+            self.overlay.delete(waiting_key(&top, &dot));
+            self.refresh_with_below(top)?;
+        }
+        Ok(())
+    }
+
+    /// Computes anew which of an entry and of those below it are live.
+    pub(super) fn refresh_with_below(&mut self, top: EntryId) -> Result<(), IndexError> {
+        if let Some(rec) = self.entry(&top)? {
+            self.transition(top, (*rec).clone())?;
+        }
+        self.refresh_below(top)
+    }
+
+    pub(super) fn wait_for(&mut self, top: EntryId, dot: Dot) {
+        self.waiting.insert((top, dot));
+        self.overlay.put(waiting_key(&top, &dot), Vec::new());
+    }
+
+    pub(super) fn load_waiting(&mut self) -> Result<(), IndexError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.overlay.scan(keys::WAITING, after.as_deref(), 1024)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, _) in page {
+                self.waiting.insert(super::stored(&key[1..], "a waiting deletion")?);
+            }
+        }
+    }
+}
+
+fn waiting_key(top: &EntryId, dot: &Dot) -> Vec<u8> {
+    [keys::WAITING, &super::to_stored(&(top, dot))].concat()
+}

@@ -1,0 +1,495 @@
+//! What this device's user does, as records.
+//!
+//! Before an operation touches an item, what stands beside it is made independent of it: losing
+//! values become entries of their own, and entries that lost their name to it are moved to the name
+//! they are shown under (rule 4). So an operation never takes along what it was not meant for.
+
+use std::collections::BTreeSet;
+
+use super::tree::Claimant;
+use super::view::Shown;
+use super::{Index, naming};
+use crate::context::Context;
+use crate::error::IndexError;
+use crate::ids::{Dot, EntryId, Millis};
+use crate::item::{Content, Item, ItemKey, Kind, NewEntry};
+use crate::name::SafeName;
+use crate::record::{
+    MODE_MASK, Op, Place, Stamp, TARGET_BYTES_MAX, first_id, is_sound, promoted_id,
+};
+use crate::storage::Storage;
+
+/// A tree deletion whose context has more authors than this is logged entry by entry instead.
+const DELETE_AUTHORS_MAX: usize = 150;
+
+/// What an operation addresses once nothing stands beside it any more.
+struct Target {
+    /// The entry whose value is shown.
+    entry: EntryId,
+    /// The value's dot; `None` for a directory.
+    dot: Option<Dot>,
+    /// All entries that the item shows, the shown one first: equal files, united directories.
+    all: Vec<EntryId>,
+}
+
+impl<S: Storage> Index<S> {
+    /// Makes an entry in a directory; the name must be free there.
+    pub fn create(
+        &mut self,
+        now: Millis,
+        parent: EntryId,
+        name: &SafeName,
+        new: NewEntry,
+    ) -> Result<ItemKey, IndexError> {
+        self.check_writer()?;
+        check_content(new.kind, &new.content)?;
+        let parent = self.shown_dir(parent)?;
+        let place = Place { parent, name: name.clone() };
+        self.check_free(&place, None)?;
+        self.enable_up_from(parent, now)?;
+        let id = first_id(&self.config.id_key, &place, &new.content);
+        let first = self.entry(&id)?.is_none();
+        let NewEntry { kind, content, mode } = new;
+        let mode = mode & MODE_MASK;
+        let dot = self.log_local(now, Op::Create { kind, first, place, content, mode })?;
+        let id = if first { id } else { crate::record::dot_id(&self.config.id_key, &dot) };
+        Ok(ItemKey { entry: id, dot: (kind != Kind::Directory).then_some(dot) })
+    }
+
+    /// Gives an item new content. Only the value that `item` names is replaced (with equal ones);
+    /// if that was replaced already, the new content stands beside what replaced it.
+    pub fn write(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        content: Content,
+    ) -> Result<ItemKey, IndexError> {
+        self.check_writer()?;
+        let rec = self.known(item.entry)?;
+        let kind = rec.kind.ok_or(IndexError::NotShown(item.entry))?;
+        if kind == Kind::Directory {
+            return Err(IndexError::Content("a directory has no content"));
+        }
+        check_content(kind, &content)?;
+        let shown = item.dot.is_some_and(|dot| rec.value(&dot).is_some()) && rec.live;
+        if !shown {
+            return self.write_beside(now, item, content);
+        }
+        let target = self.isolate(now, item)?;
+        for other in target.all.iter().skip(1) {
+            self.delete_entry(now, *other)?;
+        }
+        let rec = self.known(target.entry)?;
+        let old = target.dot.and_then(|dot| rec.value(&dot).cloned());
+        let replaces = rec.values.iter().filter(|(dot, value)| {
+            Some(*dot) == target.dot || old.as_ref().is_some_and(|old| old.same_as(value))
+        });
+        let replaces = replaces.map(|(dot, _)| *dot).collect();
+        self.enable_parents(target.entry, now)?;
+        let (entry, enables) = (target.entry, rec.presence.clone());
+        let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
+        Ok(ItemKey { entry, dot: Some(dot) })
+    }
+
+    /// The value that was edited is gone: the edit becomes a concurrent value, so that it is kept.
+    fn write_beside(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        content: Content,
+    ) -> Result<ItemKey, IndexError> {
+        let rec = self.known(item.entry)?;
+        self.enable_parents(item.entry, now)?;
+        let (entry, enables) = (item.entry, rec.presence.clone());
+        // Values of a deleted entry were deleted with it; the edit must not bring them back.
+        let mut replaces: Vec<Dot> = item.dot.into_iter().collect();
+        if !rec.live {
+            replaces.extend(rec.values.iter().map(|(dot, _)| *dot));
+        }
+        let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
+        Ok(ItemKey { entry, dot: Some(dot) })
+    }
+
+    /// Changes an item's permission bits; of united directories, those of all.
+    pub fn set_mode(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        mode: u32,
+    ) -> Result<ItemKey, IndexError> {
+        self.check_writer()?;
+        let target = self.isolate(now, item)?;
+        for entry in &target.all {
+            let rec = self.known(*entry)?;
+            let stamp = self.next_stamp(rec.mode_stamp, now);
+            self.log_local(now, Op::Mode { entry: *entry, mode: mode & MODE_MASK, stamp })?;
+        }
+        self.enable_parents(target.entry, now)?;
+        Ok(ItemKey { entry: target.entry, dot: target.dot })
+    }
+
+    /// Moves an item to a name that is free, in a directory that is not below it: one record,
+    /// however much is in it.
+    pub fn rename(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        parent: EntryId,
+        name: &SafeName,
+    ) -> Result<ItemKey, IndexError> {
+        self.check_writer()?;
+        let parent = self.shown_dir(parent)?;
+        let place = Place { parent, name: name.clone() };
+        self.check_free(&place, Some(item))?;
+        self.check_not_below(item.entry, parent)?;
+        let target = self.isolate(now, item)?;
+        self.enable_up_from(parent, now)?;
+        for entry in &target.all {
+            self.keep_deleted(now, *entry, &place)?;
+            self.move_entry(now, *entry, place.clone())?;
+        }
+        Ok(ItemKey { entry: target.entry, dot: target.dot })
+    }
+
+    /// Deletes an item: a directory with all that is known to be in it, by one record. If the
+    /// value that `item` names was replaced already, nothing happens: an edit beats a deletion.
+    pub fn delete(&mut self, now: Millis, item: &ItemKey) -> Result<(), IndexError> {
+        self.check_writer()?;
+        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.wanted()) else { return Ok(()) };
+        let stale = !rec.is_dir() && item.dot.is_none_or(|dot| rec.value(&dot).is_none());
+        if stale {
+            return Ok(());
+        }
+        let target = self.isolate(now, item)?;
+        for entry in target.all {
+            if self.known(entry)?.is_dir() {
+                self.delete_dir(now, entry)?;
+            } else {
+                self.delete_entry(now, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_entry(&mut self, now: Millis, entry: EntryId) -> Result<(), IndexError> {
+        let presence = self.known(entry)?.presence.clone();
+        self.log_local(now, Op::Delete { entry, presence })?;
+        Ok(())
+    }
+
+    fn delete_dir(&mut self, now: Millis, top: EntryId) -> Result<(), IndexError> {
+        let mut below = self.all_below(top)?;
+        below.push(top);
+        let mut context = Context::default();
+        for id in &below {
+            let rec = self.known(*id)?;
+            // Presence dots are what is deleted; moves are the ways down that were seen.
+            let moves = rec.placed.as_ref().map(|placed| placed.dot);
+            for dot in rec.presence.iter().copied().chain(moves) {
+                context.raise(dot.author, dot.seq);
+            }
+        }
+        if context.len() > DELETE_AUTHORS_MAX {
+            for id in below {
+                self.delete_entry(now, id)?;
+            }
+            return Ok(());
+        }
+        let seen = self.known(top)?.stamp();
+        self.log_local(now, Op::DeleteTree { top, seen, context })?;
+        Ok(())
+    }
+
+    /// Makes what stands beside an item independent of it, and gives what an operation addresses.
+    fn isolate(&mut self, now: Millis, item: &ItemKey) -> Result<Target, IndexError> {
+        let rec = self.known(item.entry)?;
+        if !rec.wanted() {
+            return Err(IndexError::NotShown(item.entry));
+        }
+        let place = self.place(&item.entry, &rec).cloned();
+        let place = place.ok_or(IndexError::NotShown(item.entry))?;
+        let members = self.union_of(place.parent)?;
+        let slot = self.slot(&members, &place.name)?;
+        let simple = slot.losers() == 0
+            && slot.dirs.len() + slot.values.len() == 1
+            && self.claimants_in(&members, &place.name)?.len() == 1;
+        if simple {
+            let all = vec![item.entry];
+            return Ok(Target { entry: item.entry, dot: item.dot, all });
+        }
+        let copies = self.copies(&members)?;
+        if rec.is_dir() {
+            let all = slot.dirs.clone();
+            self.free_losers(now, &copies, &slot.values)?;
+            let entry = all.first().copied().unwrap_or(item.entry);
+            return Ok(Target { entry, dot: None, all });
+        }
+        let dot = item.dot.ok_or(IndexError::NotShown(item.entry))?;
+        let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(item.entry))?;
+        let claimants = self.claimants_in(&members, &place.name)?;
+        let is_winner = slot
+            .values
+            .first()
+            .is_some_and(|shown| shown.origin.is_none() && shown.content.same_as(&content));
+        if is_winner && slot.dirs.is_empty() {
+            self.free_losers(now, &copies, &slot.values)?;
+            // Entries whose first value is this content are all addressed, the named one first.
+            let mut all = equal_entries(&claimants, &content);
+            all.retain(|id| *id != item.entry);
+            all.insert(0, item.entry);
+            return Ok(Target { entry: item.entry, dot: Some(dot), all });
+        }
+        self.isolate_loser(now, item.entry, dot, &copies)
+    }
+
+    /// Makes an item that stands beside a winner independent of everything else.
+    fn isolate_loser(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        dot: Dot,
+        copies: &[Item],
+    ) -> Result<Target, IndexError> {
+        let rec = self.known(entry)?;
+        let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(entry))?;
+        let groups: Vec<Dot> = rec.groups().iter().map(|(dot, _)| *dot).collect();
+        let is_first = rec.groups().first().is_some_and(|(_, first)| first.same_as(&content));
+        let mut target = entry;
+        for (number, group) in groups.iter().enumerate() {
+            let is_target = rec.value(group).is_some_and(|value| value.same_as(&content));
+            if number > 0 {
+                let id = self.promote(now, entry, *group, copies)?;
+                if is_target && !is_first {
+                    target = id;
+                }
+            }
+        }
+        let shown = self.known(target)?;
+        let dot = shown.groups().first().map(|(dot, _)| *dot);
+        Ok(Target { entry: target, dot, all: vec![target] })
+    }
+
+    /// Makes all losers of a slot entries of their own, at the places where they are shown.
+    fn free_losers(
+        &mut self,
+        now: Millis,
+        copies: &[Item],
+        shown: &[Shown],
+    ) -> Result<(), IndexError> {
+        for value in shown {
+            match value.origin {
+                Some(naming::Origin::Value(dot)) => {
+                    self.promote(now, value.id, dot, copies)?;
+                }
+                Some(naming::Origin::Entry(id)) => {
+                    // It loses its name but not its identity: it is moved to where it is shown.
+                    if let Some(copy) = copies.iter().find(|item| item.key.entry == id) {
+                        let place = Place { parent: copy.parent, name: copy.name.clone() };
+                        self.move_entry(now, id, place)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a losing value, with those equal to it in its entry, an entry of its own (rule 4).
+    fn promote(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        dot: Dot,
+        copies: &[Item],
+    ) -> Result<EntryId, IndexError> {
+        let rec = self.known(entry)?;
+        let key = ItemKey { entry, dot: Some(dot) };
+        let fallback = self.place(&entry, &rec).cloned();
+        let place = match copies.iter().find(|item| item.key == key) {
+            Some(copy) => Place { parent: copy.parent, name: copy.name.clone() },
+            // Hidden by an equal one elsewhere in the slot: it stays in the same slot.
+            None => fallback.ok_or(IndexError::NotShown(entry))?,
+        };
+        let Some(content) = rec.value(&dot).cloned() else {
+            return Err(IndexError::NotShown(entry));
+        };
+        let mode = rec.mode;
+        for (other, value) in &rec.values {
+            if value.same_as(&content) {
+                let (place, content) = (place.clone(), value.clone());
+                let op = Op::Promote { entry, dot: *other, place, content, mode };
+                self.log_local(now, op)?;
+            }
+        }
+        Ok(promoted_id(&self.config.id_key, &entry, &dot))
+    }
+
+    fn move_entry(&mut self, now: Millis, entry: EntryId, place: Place) -> Result<(), IndexError> {
+        let rec = self.known(entry)?;
+        let from = self.place(&entry, &rec).cloned().ok_or(IndexError::NotShown(entry))?;
+        let stamp = self.next_stamp(rec.stamp(), now);
+        let enables = rec.presence.clone();
+        self.log_local(now, Op::Move { entry, place, stamp, from, enables })?;
+        Ok(())
+    }
+
+    /// Before a directory moves: deletions that hold for what is in it must go on to hold, because
+    /// moving revives nothing (rule 5). They are logged anew with the directory itself on top.
+    fn keep_deleted(&mut self, now: Millis, dir: EntryId, to: &Place) -> Result<(), IndexError> {
+        let rec = self.known(dir)?;
+        let place = self.place(&dir, &rec).cloned();
+        if rec.children == 0 {
+            return Ok(());
+        }
+        self.revive_below(now, dir, to)?;
+        if !self.has_deletes_above(&rec, place.as_ref())? {
+            return Ok(());
+        }
+        let stamp = self.peek_stamp(rec.stamp(), now);
+        let mut contexts: Vec<Context> = Vec::new();
+        let mut moves: Vec<Dot> = Vec::new();
+        let mut at = Some(dir);
+        while let Some(top) = at.filter(|top| *top != EntryId::ROOT) {
+            let Some(rec) = self.entry(&top)? else { break };
+            for deletion in &rec.tree_deletes {
+                let holds = rec.stamp() <= deletion.seen
+                    && moves.iter().all(|dot| deletion.context.covers(dot))
+                    && self.knows_all(&deletion.context);
+                if holds && !contexts.contains(&deletion.context) {
+                    contexts.push(deletion.context.clone());
+                }
+            }
+            moves.extend(rec.placed.as_ref().map(|placed| placed.dot));
+            at = self.place(&top, &rec).map(|place| place.parent);
+        }
+        for context in contexts {
+            self.log_local(now, Op::DeleteTree { top: dir, seen: Some(stamp), context })?;
+        }
+        Ok(())
+    }
+
+    /// Before a directory moves to below one that was deleted with its tree: what is live in it is
+    /// enabled anew, so that the old deletion, which may name it, does not take it.
+    fn revive_below(&mut self, now: Millis, dir: EntryId, to: &Place) -> Result<(), IndexError> {
+        if to.parent == EntryId::ROOT {
+            return Ok(());
+        }
+        let parent = self.known(to.parent)?;
+        let above = self.place(&to.parent, &parent).cloned();
+        if !self.has_deletes_above(&parent, above.as_ref())? {
+            return Ok(());
+        }
+        for id in self.all_below(dir)? {
+            let rec = self.known(id)?;
+            if rec.live {
+                let enables = rec.presence.clone();
+                self.log_local(now, Op::Enable { entry: id, enables })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Enables the ghosts that an entry is in: an operation in them says that they are used.
+    fn enable_parents(&mut self, entry: EntryId, now: Millis) -> Result<(), IndexError> {
+        let rec = self.known(entry)?;
+        match self.place(&entry, &rec).map(|place| place.parent) {
+            Some(parent) => self.enable_up_from(parent, now),
+            None => Ok(()),
+        }
+    }
+
+    fn enable_up_from(&mut self, dir: EntryId, now: Millis) -> Result<(), IndexError> {
+        let mut at = dir;
+        while at != EntryId::ROOT {
+            let Some(rec) = self.entry(&at)? else { return Ok(()) };
+            if !rec.live && rec.is_dir() {
+                let enables = rec.presence.clone();
+                self.log_local(now, Op::Enable { entry: at, enables })?;
+            }
+            let Some(place) = self.place(&at, &rec) else { return Ok(()) };
+            at = place.parent;
+        }
+        Ok(())
+    }
+
+    fn known(&self, id: EntryId) -> Result<std::sync::Arc<super::entry::EntryRec>, IndexError> {
+        if id == EntryId::ROOT {
+            return Err(IndexError::Root);
+        }
+        self.entry(&id)?.ok_or(IndexError::NotShown(id))
+    }
+
+    /// Gives the canonical identity of a directory that is shown.
+    fn shown_dir(&self, dir: EntryId) -> Result<EntryId, IndexError> {
+        if dir == EntryId::ROOT {
+            return Ok(dir);
+        }
+        let rec = self.entry(&dir)?.filter(|rec| rec.is_dir() && rec.wanted());
+        if rec.is_none() || !self.reaches_root(dir)? {
+            return Err(IndexError::NotADirectory(dir));
+        }
+        self.canonical(dir)
+    }
+
+    /// Checks that nothing else is shown at a place.
+    fn check_free(&self, place: &Place, item: Option<&ItemKey>) -> Result<(), IndexError> {
+        if naming::is_reserved(place) {
+            return Err(IndexError::Private);
+        }
+        let Some(found) = self.lookup(place.parent, &place.name)? else { return Ok(()) };
+        let same = match item {
+            None => false,
+            Some(item) if found.kind == Kind::Directory => {
+                self.canonical(item.entry)? == found.key.entry
+            }
+            Some(item) => item.entry == found.key.entry && item.dot == found.key.dot,
+        };
+        if same { Ok(()) } else { Err(IndexError::Taken) }
+    }
+
+    fn check_not_below(&self, entry: EntryId, parent: EntryId) -> Result<(), IndexError> {
+        let moved: BTreeSet<EntryId> = self.union_of(entry)?.into_iter().collect();
+        let mut at = parent;
+        while at != EntryId::ROOT {
+            if moved.contains(&at) {
+                return Err(IndexError::IntoItself);
+            }
+            let rec = self.known(at)?;
+            let Some(place) = self.place(&at, &rec) else { break };
+            at = place.parent;
+        }
+        Ok(())
+    }
+
+    fn peek_stamp(&self, seen: Option<Stamp>, now: Millis) -> Stamp {
+        let hlc = (self.meta.hlc.saturating_add(1)).max(now << super::HLC_COUNTER_BITS);
+        let moves = seen.map_or(1, |stamp| stamp.moves.saturating_add(1));
+        Stamp { moves, hlc, device: self.config.device }
+    }
+
+    fn next_stamp(&mut self, seen: Option<Stamp>, now: Millis) -> Stamp {
+        let stamp = self.peek_stamp(seen, now);
+        self.meta.hlc = stamp.hlc;
+        stamp
+    }
+}
+
+/// Gives the entries whose first value is this content, by id.
+fn equal_entries(claimants: &[Claimant], content: &Content) -> Vec<EntryId> {
+    let equal = claimants
+        .iter()
+        .filter(|(_, rec)| rec.groups().first().is_some_and(|(_, first)| first.same_as(content)));
+    equal.map(|(id, _)| *id).collect()
+}
+
+fn check_content(kind: Kind, content: &Content) -> Result<(), IndexError> {
+    if content.kind() != kind {
+        return Err(IndexError::Content("it is of another kind"));
+    }
+    if let Content::Symlink { target } = content {
+        if target.len() > TARGET_BYTES_MAX {
+            return Err(IndexError::Content("a link's target is longer than 4,095 bytes"));
+        }
+    }
+    if is_sound(content) { Ok(()) } else { Err(IndexError::Content("it cannot be on a disk")) }
+}
