@@ -204,7 +204,7 @@ impl Driver {
             Command::Dial(addr) => {
                 self.dialer.add(addr, Keep::Named, Instant::now(), Duration::ZERO);
             }
-            Command::Publish { folder, envelope } => self.publish(folder, envelope),
+            Command::Publish { folder, envelope } => self.publish(folder, &envelope),
             Command::Inbound(peer, stream) => self.on_inbound(peer, stream),
             Command::Up(device) => self.on_up(&device),
             Command::Down(device) => {
@@ -232,10 +232,10 @@ impl Driver {
         self.learn(id);
     }
 
-    fn publish(&mut self, folder: FolderId, envelope: Vec<u8>) {
+    fn publish(&mut self, folder: FolderId, envelope: &[u8]) {
         let Some(keys) = self.shared.keys(&folder) else { return };
         let gossip = self.swarm.behaviour_mut().gossip.gossip();
-        match gossip.publish(topic(&keys), envelope.clone()) {
+        match gossip.publish(topic(&keys), envelope) {
             Ok(_) => {}
             // Those that gossip does not reach have got it directly.
             Err(
@@ -244,7 +244,7 @@ impl Driver {
             ) => {}
             Err(reason) => {
                 tracing::debug!(%reason, "gossip did not take a broadcast");
-                self.shared.hand_on(&folder, &envelope, &[], true);
+                self.shared.hand_on(&folder, envelope, &[], true);
             }
         }
     }

@@ -250,6 +250,10 @@ impl fmt::Debug for ToHandler {
 
 /// What a connection's handler tells the gate.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are the large one, and a box would cost an allocation a message"
+)]
 pub(crate) enum FromHandler {
     /// The handler now listens for gossip.
     Opened,

@@ -125,7 +125,8 @@ impl Mesh {
 
     /// Dials an address now, and keeps dialling whenever it is not connected. An address that
     /// cannot be read is ignored with a warning.
-    pub fn add_peer_addr(&self, addr: String) {
+    pub fn add_peer_addr(&self, addr: impl Into<String>) {
+        let addr = addr.into();
         match addr.parse() {
             Ok(parsed) => {
                 if self.inner.shared.commands.try_send(Command::Dial(parsed)).is_err() {

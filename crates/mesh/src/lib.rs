@@ -19,6 +19,8 @@
 //! Every queue, table and message is bounded; the numbers are constants in [`limits`]. The wire
 //! protocol is described in `docs/mesh.md`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail by panicking"))]
+
 mod addr;
 mod behaviour;
 mod blocks;

@@ -1,5 +1,7 @@
 //! Broadcasts and the DHT among several meshes on the loopback interface.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod common;
 
 use common::{Node, both_up, folder, gossip_reaches, pair, seed};
@@ -68,8 +70,13 @@ async fn gossip_carries_a_mesh_in_which_each_knows_two() {
         }
         let mut node = start.start().await;
         node.mesh.add_folder(folder(1));
+        let mut to_come = nodes.len().min(2);
+        while to_come > 0 {
+            node.wait(|event| matches!(event, MeshEvent::MemberUp { .. }).then_some(())).await;
+            to_come -= 1;
+        }
         for known in nodes.iter_mut().rev().take(2) {
-            both_up(&mut node, known).await;
+            known.wait_up(node.device).await;
             gossip_reaches(&node, known.device).await;
             gossip_reaches(known, node.device).await;
         }

@@ -1,5 +1,7 @@
 //! Two meshes on the loopback interface: proof of membership, messages, blocks, reconnecting.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod common;
 
 use common::{PATIENCE, QUIC, TCP, both_down, both_up, folder, key, pair, seed};

@@ -1,5 +1,7 @@
 //! What a node without the folder's secret gets from a mesh: nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod common;
 
 use std::time::Duration;

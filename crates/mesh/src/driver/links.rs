@@ -60,7 +60,7 @@ impl Driver {
         for other in old {
             let stale = now.duration_since(other.since) >= STALE_AGE;
             let worse = addr::is_relayed(&other.addr);
-            if (stale && !relayed) || (worse && !relayed) {
+            if !relayed && (stale || worse) {
                 close.push(other.id);
             } else if self.shared.me < device && (crossed(other, new) || new.dialled) {
                 close.push(new.id);
