@@ -148,5 +148,4 @@ impl fmt::Debug for DeviceKey {
 }
 
 #[cfg(test)]
-#[path = "device/tests.rs"]
 mod tests;

@@ -561,5 +561,4 @@ impl fmt::Debug for FolderKeys {
 }
 
 #[cfg(test)]
-#[path = "folder/tests.rs"]
 mod tests;

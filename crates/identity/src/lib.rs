@@ -22,10 +22,10 @@ mod wire;
 
 pub use admission::Admission;
 pub use code::{
-    HINT_BYTES_MAX, HINTS_MAX, JOIN_CODE_CHARS_MAX, JoinCode, JoinCodeError, LABEL_BYTES_MAX,
+    HINT_BYTES_MAX, HINTS_MAX, JOIN_CODE_CHARS_MAX, JoinCode, JoinCodeError, LABEL_BYTES_MAX, Typo,
 };
 pub use device::{DeviceId, DeviceKey, ParseDeviceIdError, Signature};
-pub use folder::{FolderId, FolderKeys, KeysError, Role, Tier};
+pub use folder::{FolderId, FolderKeys, KeysError, ParseTierError, Role, Tier};
 pub use generation::{Generation, GenerationError};
 pub use hash::Hash;
 pub use hex::ParseHexError;
