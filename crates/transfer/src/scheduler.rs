@@ -28,7 +28,6 @@ use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 
 use self::folder::Folder;
-use self::source::SourceState;
 pub use crate::api::Priority;
 
 /// Microseconds since any fixed moment.

@@ -59,7 +59,14 @@ fn block(folder: u8, number: u64, len: u32) -> BlockRef {
 
 impl World {
     fn new(habits: &[Habit]) -> Self {
-        let bounds = Bounds { bytes: 8 << 20, folder_bytes: 6 << 20, ..Bounds::default() };
+        let bounds = Bounds {
+            bytes: 8 << 20,
+            folder_bytes: 6 << 20,
+            stall: 2_000_000,
+            retry: 500_000,
+            give_up: 2_000_000,
+            ..Bounds::default()
+        };
         let mut world = Self {
             scheduler: Scheduler::new(bounds),
             bounds,
@@ -182,13 +189,13 @@ fn habits() -> impl Strategy<Value = Vec<Habit>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn all_that_an_honest_source_has_is_delivered_exactly_once(
         habits in habits(),
         honest_has in 1u64..=8,
-        count in 1u64..400,
+        count in 1u64..250,
         len in 1_000u32..100_000,
     ) {
         let mut habits = habits;

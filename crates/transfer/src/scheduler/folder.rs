@@ -40,6 +40,8 @@ pub(super) struct Folder {
     pub(super) sources: BTreeMap<DeviceId, SourceState>,
     /// Bytes delivered to jobs and not consumed yet.
     pub(super) held: u64,
+    /// Counts what may give a source something new to do.
+    version: u64,
 }
 
 impl Folder {
@@ -53,6 +55,7 @@ impl Folder {
     }
 
     pub(super) fn want(&mut self, job: JobId, block: &BlockRef, priority: Priority, order: u64) {
+        self.version += 1;
         let wanted = self.blocks.entry(block.hash).or_insert_with(|| {
             self.pending.insert((priority, order), block.hash);
             Wanted {
@@ -93,6 +96,7 @@ impl Folder {
             wanted.lacks.insert(*device);
         }
         if wanted.asked.is_empty() {
+            self.version += 1;
             self.pending.insert((wanted.priority, wanted.order), *hash);
         }
     }
@@ -121,7 +125,9 @@ impl Folder {
         }
         let mut given = Vec::new();
         for device in self.by_expected(now) {
-            if self.sources[&device].wants_more(bounds) {
+            let source = &self.sources[&device];
+            // What a source lacks is not looked through again until there is something new.
+            if source.wants_more(bounds) && source.exhausted[priority as usize] != self.version {
                 let batch = self.batch(&device, priority, room, bounds, now);
                 if !batch.is_empty() {
                     given.push((device, batch));
@@ -150,6 +156,7 @@ impl Folder {
         let Some(source) = self.sources.get_mut(device) else { return Vec::new() };
         let mut batch: Vec<(u64, BlockRef)> = Vec::new();
         let mut batch_bytes = 0;
+        let mut more = false;
         for ((_, order), hash) in self.pending.range((priority, 0)..=(priority, u64::MAX)) {
             let wanted = &self.blocks[hash];
             let len = u64::from(wanted.len);
@@ -157,13 +164,17 @@ impl Folder {
                 continue;
             }
             let full = batch_bytes >= BATCH_BYTES || batch.len() >= BATCH_BLOCKS;
-            if full || len > *room || !source.has_room(wanted.len, bounds) {
+            more = full || len > *room || !source.has_room(wanted.len, bounds);
+            if more {
                 break;
             }
             source.ask(*hash, wanted.len, now);
             *room -= len;
             batch_bytes += len;
             batch.push((*order, BlockRef { hash: *hash, len: wanted.len }));
+        }
+        if !more {
+            source.exhausted[priority as usize] = self.version;
         }
         for (order, block) in &batch {
             self.pending.remove(&(priority, *order));
@@ -253,6 +264,7 @@ impl Folder {
             } else if now.saturating_sub(wanted.starved_retry.max(since)) >= bounds.retry {
                 wanted.starved_retry = now;
                 wanted.lacks.clear();
+                self.version += 1;
             }
         }
         given_up.into_iter().filter_map(|hash| Some((hash, self.take(&hash)?))).collect()

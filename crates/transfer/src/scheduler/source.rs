@@ -36,6 +36,8 @@ pub(super) struct SourceState {
     sample_bytes: u64,
     last_progress: Micros,
     pub(super) lies: u32,
+    /// For each priority, the folder's version at which nothing pending was for this source.
+    pub(super) exhausted: [u64; 3],
 }
 
 impl SourceState {
