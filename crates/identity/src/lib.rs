@@ -8,6 +8,8 @@
 //!
 //! The same things in prose, with every context string, are in `docs/protocol.md`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod admission;
 mod code;
 mod contexts;
