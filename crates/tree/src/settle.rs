@@ -10,10 +10,16 @@
 //! | written and closed; a directory or symlink created | 0 ms |
 //! | attributes changed | 50 ms |
 //! | a file created | 200 ms of quiet, or when it is closed |
+//! | a directory that needs another look | 300 ms |
 //! | removed or moved away | 300 ms, or 0 ms when the name comes back |
 //! | moved here, over something known or from somewhere unknown | 0 ms |
 //! | moved here otherwise | together with the path that it came from |
 //! | written to | 1 s of quiet |
+//!
+//! Only what was waited for in that window counts as deleted when it is gone
+//! ([`LookAt::settled`]); a file that vanished between its close and the look has another event
+//! coming. Whoever scans the whole folder does well to push a [`RawKind::Remove`] for what was
+//! missing, rather than to believe it at once.
 //!
 //! Limits: no path waits longer than 10 s after its first event, and with more than 20,000 paths
 //! waiting the whole folder is scanned instead. No event is ever lost: each is followed by a look
@@ -157,9 +163,8 @@ impl Settler {
             RawKind::CloseWrite | RawKind::Create(Node::Symlink) => {
                 self.wait(path, now_ms, 0, Wait::Moment, false);
             }
-            RawKind::Create(Node::Directory) | RawKind::Rescan => {
-                self.wait(path, now_ms, 0, Wait::Moment, true);
-            }
+            RawKind::Create(Node::Directory) => self.wait(path, now_ms, 0, Wait::Moment, true),
+            RawKind::Rescan => self.wait(path, now_ms, RENAME_WINDOW_MS, Wait::Window, true),
             RawKind::Create(Node::File) => {
                 self.wait(path, now_ms, CREATED_MS, Wait::Quiet, is_dir);
             }
@@ -215,17 +220,20 @@ impl Settler {
         self.cookies.retain(|_, from_ms| *from_ms + RENAME_WINDOW_MS > now_ms);
         let due: Vec<LookAt> = (self.pending)
             .extract_if(.., |_, at| at.due_ms <= now_ms)
-            .map(|(path, at)| LookAt { path, deep: at.deep })
+            .map(|(path, at)| LookAt { path, deep: at.deep, settled: at.wait == Wait::Window })
             .collect();
         let mut looks: Vec<LookAt> = Vec::with_capacity(due.len());
-        let mut above: Option<RelPath> = None;
+        let mut above: Option<(RelPath, bool)> = None;
         for look in due {
             // In path order a directory comes right before all that is below it.
-            if above.as_ref().is_some_and(|above| look.path.starts_with(above)) {
+            let below = |(dir, settled): &(RelPath, bool)| {
+                look.path.starts_with(dir) && (*settled || !look.settled)
+            };
+            if above.as_ref().is_some_and(below) {
                 continue;
             }
             if look.deep {
-                above = Some(look.path.clone());
+                above = Some((look.path.clone(), look.settled));
             }
             looks.push(look);
         }

@@ -29,7 +29,7 @@ fn row(id: u64, parent: u64, text: &str, kind: Kind) -> Row {
         item: ItemKey { entry: EntryId([id as u8; 16]), dot: None },
         kind,
         stat: stat(kind, 100 + id, 10),
-        root: (kind == Kind::File).then(|| Hash([id as u8; 32])),
+        root: (kind == Kind::File).then_some(Hash([id as u8; 32])),
         target: (kind == Kind::Symlink).then(|| "../elsewhere".to_owned()),
         created_ms: 1,
     }
@@ -163,11 +163,11 @@ fn what_was_not_written_back_is_gone_and_what_was_is_there() {
 
 #[test]
 fn damaged_values_are_errors() {
-    let mut store = MemStore::new();
+    let store = MemStore::new();
     let mut batch = dunlin_index::Batch::default();
     batch.put(codec::row_key(RowId(1)), codec::child_key(RowId::ROOT, &name("a")));
     batch.put(codec::child_key(RowId::ROOT, &name("a")), vec![0, 255, 255, 255, 255, 255]);
-    Storage::commit(&mut store, batch).expect("memory does not fail");
+    store.commit(batch).expect("memory does not fail");
     let table = DiskTable::open(store).expect("no header yet");
     assert!(matches!(table.get(RowId(1)), Err(DiskError::Damaged(_))));
     assert!(table.children(RowId::ROOT).any(|row| row.is_err()));
@@ -301,7 +301,7 @@ fn apply(table: &mut DiskTable<MemStore>, model: &mut Model, op: &Op) -> (bool, 
             let mut row = row(*id, *parent, text(*name).as_str(), kind);
             row.stat = stat(kind, *ino, *ino);
             row.item.entry = EntryId([*ino as u8; 16]);
-            row.root = (kind == Kind::File).then(|| Hash([*ino as u8; 32]));
+            row.root = (kind == Kind::File).then_some(Hash([*ino as u8; 32]));
             (table.put(&row).is_ok(), model.put(&row))
         }
         Op::Move { id, parent, name } => (

@@ -18,11 +18,16 @@ pub struct LookAt {
     pub path: RelPath,
     /// Whether to go through all that is below it, even when it is a directory that has a row.
     pub deep: bool,
+    /// Whether it counts as deleted when it is gone. False while the window in which a program
+    /// that saves by renaming may bring it back is not over: its removal has, or will have, an
+    /// event of its own.
+    pub settled: bool,
 }
 
 /// Compares single paths with the rows and lists the differences, as [`walk`](super::walk) would
 /// for these paths. It looks further than it was told where that decides on a rename: at the
-/// topmost directory that is new or gone, and at the old path of whatever has moved.
+/// topmost directory that is new, and at the old path of whatever has moved. A path in a directory
+/// that is gone says nothing: that directory has an event of its own.
 ///
 /// # Errors
 /// As [`walk`](super::walk).
@@ -43,12 +48,14 @@ pub fn look<S: Storage>(
     };
     let mut targets = BTreeMap::new();
     for at in paths {
-        let target = looker.climb(at)?;
-        let deep = targets.entry(target.path).or_insert(false);
-        *deep |= target.deep;
+        let LookAt { path, deep, settled } = looker.climb(at)?;
+        let target = targets.entry(path).or_insert((false, false));
+        *target = (target.0 || deep, target.1 || settled);
     }
-    for (path, deep) in targets {
-        looker.look_at(path, deep)?;
+    for (path, (deep, settled)) in targets {
+        if looker.parent_is_there(&path)? {
+            looker.look_at(LookAt { path, deep, settled })?;
+        }
     }
     looker.follow_inodes()?;
     Ok(looker.observed)
@@ -68,35 +75,32 @@ struct Looker<'a, S: Storage> {
 }
 
 impl<S: Storage> Looker<'_, S> {
-    /// Finds the path to look at instead: the topmost directory above it that has no row, or that
-    /// is gone, or the directory whose ignore rules have changed.
+    /// Finds the path to look at instead: the topmost directory above it that has no row, or the
+    /// directory whose ignore rules have changed.
     fn climb(&self, at: &LookAt) -> Result<LookAt, ScanError> {
-        let mut path = at.path.clone();
-        let mut deep = at.deep;
-        if path.name().is_some_and(|name| name.as_str() == IGNORE_FILE)
-            && let Some(dir) = path.parent()
-        {
-            (path, deep) = (dir, true);
-        }
         let mut above = RelPath::root();
-        for name in &at.path.names()[..path.names().len().saturating_sub(1)] {
+        for name in &at.path.names()[..at.path.names().len().saturating_sub(1)] {
             let Ok(next) = above.join(name) else { break };
             above = next;
             if self.table.find_directory(&above)?.is_none() {
-                return Ok(LookAt { path: above, deep: true });
+                return Ok(LookAt { path: above, deep: true, settled: false });
             }
         }
-        while let Some(parent) = path.parent()
-            && !parent.is_root()
-            && self.stat(&path)?.ok().flatten().is_none()
-        {
-            let parent_stat = self.stat(&parent)?.ok().flatten();
-            if parent_stat.is_some_and(|stat| stat.kind == FileKind::Directory) {
-                break;
-            }
-            path = parent;
+        let rules = at.path.name().is_some_and(|name| name.as_str() == IGNORE_FILE);
+        match at.path.parent() {
+            Some(path) if rules => Ok(LookAt { path, deep: true, settled: at.settled }),
+            _ => Ok(at.clone()),
         }
-        Ok(LookAt { path, deep })
+    }
+
+    fn parent_is_there(&self, path: &RelPath) -> Result<bool, ScanError> {
+        match path.parent() {
+            Some(parent) if !parent.is_root() => {
+                let stat = self.stat(&parent)?.ok().flatten();
+                Ok(stat.is_some_and(|stat| stat.kind == FileKind::Directory))
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Looks at a path; an error that concerns only this path is the inner one.
@@ -118,15 +122,12 @@ impl<S: Storage> Looker<'_, S> {
         false
     }
 
-    fn look_at(&mut self, path: RelPath, deep: bool) -> Result<(), ScanError> {
-        if self.covered(&path) || (!deep && self.looked.contains(&path)) {
-            return Ok(());
-        }
+    fn look_at(&mut self, at: LookAt) -> Result<(), ScanError> {
+        let LookAt { path, deep, settled } = at;
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
             let root = Enter { path, row: Some(RowId::ROOT), replaced: false };
-            return self.enter(root);
+            return self.enter(root, settled);
         };
-        let again = !self.looked.insert(path.clone());
         let row = self.table.find(&path)?;
         let stat = match self.stat(&path)? {
             Ok(stat) => stat,
@@ -143,14 +144,18 @@ impl<S: Storage> Looker<'_, S> {
             return Ok(());
         }
         let Some(stat) = stat else {
-            self.ignore.forget(&path);
             if let Some(row) = row
-                && !again
+                && settled
             {
+                self.ignore.forget(&path);
                 self.observed.push(Observed::Vanished { path, row: row.id });
             }
             return Ok(());
         };
+        if self.covered(&path) {
+            return Ok(());
+        }
+        let again = !self.looked.insert(path.clone());
         let above = Enter { path: parent, row: None, replaced: false };
         let mut diff = DirDiff::default();
         diff_entry(&above, name, row.as_ref(), &stat, self.ignore, &mut diff);
@@ -158,14 +163,28 @@ impl<S: Storage> Looker<'_, S> {
             self.observed.extend(diff.observed);
         }
         let enter = diff.enter.pop().filter(|enter| deep || enter.replaced || enter.row.is_none());
-        enter.map_or(Ok(()), |enter| self.enter(enter))
+        enter.map_or(Ok(()), |enter| self.enter(enter, settled))
     }
 
-    fn enter(&mut self, dir: Enter) -> Result<(), ScanError> {
+    fn enter(&mut self, dir: Enter, settled: bool) -> Result<(), ScanError> {
         self.deep.insert(dir.path.clone());
-        let observed = &mut self.observed;
-        let mut sink = |found| observed.push(found);
+        let mut found = Vec::new();
+        let mut sink = |item| found.push(item);
         walk_from(self.fs, self.table, self.ignore, vec![dir], NonZeroUsize::MIN, &mut sink)?;
+        if !settled {
+            // What is missing may come back; only what another thing replaced is surely gone.
+            let there: BTreeSet<RelPath> = (found.iter())
+                .filter_map(|item| match item {
+                    Observed::Appeared { path, .. } => Some(path.clone()),
+                    _ => None,
+                })
+                .collect();
+            found.retain(|item| match item {
+                Observed::Vanished { path, .. } => there.contains(path),
+                _ => true,
+            });
+        }
+        self.observed.append(&mut found);
         Ok(())
     }
 
@@ -181,26 +200,26 @@ impl<S: Storage> Looker<'_, S> {
             let (path, stat) = (path.clone(), *stat);
             for row in self.table.by_inode(stat.ino)? {
                 if let Some(old) = self.moved_from(&row, &path, &stat)? {
-                    self.look_at(old.path, old.deep)?;
+                    self.look_at(LookAt { path: old, deep: false, settled: true })?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Where what was found may have stood before.
     fn moved_from(
         &self,
         row: &Row,
         path: &RelPath,
         stat: &Stat,
-    ) -> Result<Option<LookAt>, ScanError> {
-        if kind_of(stat) != Some(row.kind) {
+    ) -> Result<Option<RelPath>, ScanError> {
+        let alike = stat.kind == FileKind::Directory
+            || (row.stat.size == stat.size && row.stat.mtime_ns == stat.mtime_ns);
+        if kind_of(stat) != Some(row.kind) || !alike {
             return Ok(None);
         }
-        match self.table.path(row.id)? {
-            Some(old) if old != *path => self.climb(&LookAt { path: old, deep: false }).map(Some),
-            _ => Ok(None),
-        }
+        Ok(self.table.path(row.id)?.filter(|old| old != path))
     }
 }
 

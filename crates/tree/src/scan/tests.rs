@@ -7,7 +7,7 @@ use super::testing::{Disk, path};
 use super::*;
 
 fn look_at(text: &str) -> LookAt {
-    LookAt { path: path(text), deep: false }
+    LookAt { path: path(text), deep: false, settled: true }
 }
 
 /// A small folder that has been scanned, with rows that are not young.
@@ -232,13 +232,16 @@ fn an_unreadable_directory_hides_and_deletes_nothing() {
 }
 
 #[test]
-fn a_look_climbs_to_what_is_new_or_gone() {
+fn a_look_climbs_to_what_is_new_and_leaves_what_is_gone_to_its_own_event() {
     let mut disk = folder();
     disk.mkdir("n/m");
     disk.write("n/m/z", "");
     disk.remove("d");
     let changes = disk.look_and_carry_out(&[look_at("n/m/z"), look_at("d/e/y")]);
-    assert_eq!(changes, ["created n", "created n/m", "created n/m/z", "vanished d"]);
+    assert_eq!(changes, ["created n", "created n/m", "created n/m/z"]);
+    let unsettled = LookAt { settled: false, ..look_at("d") };
+    assert_eq!(disk.look_and_carry_out(&[unsettled]), [""; 0], "it may come back");
+    assert_eq!(disk.look_and_carry_out(&[look_at("d")]), ["vanished d"]);
     assert_eq!(disk.look_and_carry_out(&[look_at("no/such"), look_at("f")]), [""; 0]);
 }
 
