@@ -47,13 +47,9 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     result
 }
 
-/// Whether a command runs a node itself, rather than asking one.
+/// Whether a command may run a node itself, rather than ask one.
 fn runs_node(command: &Command) -> bool {
-    match command {
-        Command::Up(_) | Command::Sync(_) => true,
-        Command::Join(join) => join.up,
-        _ => false,
-    }
+    matches!(command, Command::Up(_) | Command::Join(_) | Command::Sync(_))
 }
 
 /// The runtime: with workers for all cores for a node, on this thread alone for a question to one.

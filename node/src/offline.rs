@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use dunlin_engine::types::{Check, FolderInfo};
-use dunlin_engine::{Home, HomeError, doctor};
+use dunlin_engine::{Home, HomeError, Node, NodeConfig, doctor};
 use dunlin_identity::{JoinCode, Tier};
 
+use crate::adapter::fault;
 use crate::cli::TierName;
 use crate::context::folder_among;
 use crate::failure::Failure;
@@ -48,17 +49,28 @@ pub(crate) fn share(
     Ok((name, code))
 }
 
-/// Writes a folder into the home, for the next node to take up. The path is absolute.
-pub(crate) fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
-    let code: JoinCode =
-        code.trim().parse().map_err(|error| Failure::new(format!("cannot join: {error}")))?;
-    let failed = |error: HomeError| Failure::new(error.to_string()).during("cannot join");
-    let home = open(home)?;
-    // A node that starts at this very moment would not see the folder.
-    let _lock = home.lock().map_err(failed)?;
-    let folder = home.add_folder(&code.keys, path, &code.label).map_err(failed)?;
-    let join = home.code(&folder, None).map_err(failed)?;
-    Ok(FolderInfo { name: folder.name, path: folder.path.display().to_string(), join })
+/// Joins a folder, for the next node to take up. The path is absolute.
+///
+/// A node that hears nobody does it and ends at once: so the marker in the directory, the home's
+/// lock and the checks of both are those of every other join.
+pub(crate) async fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
+    // A mistyped code is told before anything is made.
+    if let Err(error) = code.trim().parse::<JoinCode>() {
+        return Err(Failure::new(format!("cannot join: {error}")));
+    }
+    let config = NodeConfig {
+        home: home.to_owned(),
+        name: None,
+        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()],
+        peers: Vec::new(),
+        mdns: false,
+        dht: false,
+    };
+    let failed = |error| Failure::from(fault(&error)).during("cannot join");
+    let node = Node::start(config).await.map_err(failed)?;
+    let joined = node.join(code.trim(), path).await.map_err(failed);
+    node.shutdown().await;
+    joined
 }
 
 /// What can be checked without a node.
