@@ -309,3 +309,162 @@ where
         _ => Err(ProtocolError::Breach("an unknown answer")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use proptest::prelude::*;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    struct Door {
+        keys: FolderKeys,
+        open: AtomicBool,
+    }
+
+    impl Gate for Door {
+        fn keys(&self, folder: FolderId) -> Option<FolderKeys> {
+            (folder == self.keys.folder()).then(|| self.keys.clone())
+        }
+
+        fn is_member(&self, _folder: FolderId, _device: &DeviceId) -> bool {
+            self.open.load(Ordering::Relaxed)
+        }
+    }
+
+    fn door() -> Door {
+        Door { keys: FolderKeys::create([1; 32]), open: AtomicBool::new(true) }
+    }
+
+    fn ends() -> (Channel, Channel) {
+        let (a, b) = (DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32]));
+        let exported = [9; 32];
+        (Channel { me: a, peer: b, exported }, Channel { me: b, peer: a, exported })
+    }
+
+    /// Opens a stream between two ends; each closes it when it is done.
+    async fn open(
+        asks: Channel,
+        serves: Channel,
+        keys: &FolderKeys,
+        door: &Door,
+    ) -> (Result<(), ProtocolError>, Result<FolderId, ProtocolError>) {
+        let (mine, theirs) = duplex(1024);
+        let asking = async move {
+            let (mut reader, mut writer) = tokio::io::split(mine);
+            initiate(&mut reader, &mut writer, &asks, keys, [3; 32]).await
+        };
+        let serving = async move {
+            let (mut reader, mut writer) = tokio::io::split(theirs);
+            respond(&mut reader, &mut writer, &serves, door, [4; 32]).await
+        };
+        tokio::join!(asking, serving)
+    }
+
+    #[tokio::test]
+    async fn members_open_a_stream() {
+        let ((asks, serves), door) = (ends(), door());
+        let (asked, served) = open(asks, serves, &door.keys, &door).await;
+        asked.unwrap();
+        assert_eq!(served.unwrap(), door.keys.folder());
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused() {
+        let ((asks, serves), door) = (ends(), door());
+        let other_folder = FolderKeys::create([2; 32]);
+        let (asked, served) = open(asks, serves, &other_folder, &door).await;
+        assert!(matches!(asked, Err(ProtocolError::Refused)), "{asked:?}");
+        assert!(matches!(served, Err(ProtocolError::Refused)));
+        // The right secret, but not (or no longer) a member.
+        door.open.store(false, Ordering::Relaxed);
+        let (asked, _) = open(asks, serves, &door.keys, &door).await;
+        assert!(matches!(asked, Err(ProtocolError::Refused)));
+    }
+
+    #[tokio::test]
+    async fn a_proof_holds_in_its_own_channel_only() {
+        let ((asks, serves), door) = (ends(), door());
+        let elsewhere = Channel { exported: [8; 32], ..serves };
+        let for_another = Channel { peer: DeviceId::from_bytes([3; 32]), ..serves };
+        for serves in [elsewhere, for_another] {
+            let (asked, served) = open(asks, serves, &door.keys, &door).await;
+            assert!(matches!((asked, served), (Err(_), Err(ProtocolError::Refused))));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_version_is_named_on_both_sides() {
+        let ((_, serves), door) = (ends(), door());
+        let (mut mine, theirs) = duplex(1024);
+        let serving = async {
+            let (mut reader, mut writer) = tokio::io::split(theirs);
+            respond(&mut reader, &mut writer, &serves, &door, [4; 32]).await
+        };
+        let asking = async {
+            let mut greeting = [0; GREETING_LEN];
+            greeting[..4].copy_from_slice(&MAGIC);
+            greeting[4..6].copy_from_slice(&77u16.to_le_bytes());
+            mine.write_all(&greeting).await.unwrap();
+            mine.read_exact(&mut greeting).await.unwrap();
+            u16::from_le_bytes([greeting[4], greeting[5]])
+        };
+        let (served, version) = tokio::join!(serving, asking);
+        let error = served.unwrap_err();
+        assert!(matches!(error, ProtocolError::Version { theirs: 77 }));
+        assert_eq!(
+            error.to_string(),
+            "the other device speaks version 77 of the block protocol, this one 1"
+        );
+        assert_eq!(version, VERSION);
+    }
+
+    /// Runs a future that never waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        futures::FutureExt::now_or_never(future).expect("slices never wait")
+    }
+
+    proptest! {
+        #[test]
+        fn requests_survive_the_wire(count in 1usize..700, len in 1u32..=BLOCK_MAX, number: u64) {
+            let blocks: Vec<BlockRef> = (0..count)
+                .map(|i| BlockRef { hash: Hash::of(&i.to_le_bytes()), len })
+                .collect();
+            let mut wire = Vec::new();
+            encode_questions(&blocks, &mut wire);
+            encode_take_back(number, &mut wire);
+            let (mut rest, mut read) = (&wire[..], Vec::new());
+            while let Some(Request::Ask(batch)) = now(read_request(&mut rest)).unwrap() {
+                prop_assert!(batch.len() <= BATCH_MAX);
+                read.extend(batch);
+                if read.len() == count {
+                    break;
+                }
+            }
+            prop_assert_eq!(read, blocks);
+            prop_assert_eq!(now(read_request(&mut rest)).unwrap(), Some(Request::TakeBack(number)));
+            prop_assert_eq!(now(read_request(&mut rest)).unwrap(), None);
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+            let mut rest = &bytes[..];
+            while let Ok(Some(request)) = now(read_request(&mut rest)) {
+                if let Request::Ask(blocks) = request {
+                    prop_assert!(blocks.len() <= BATCH_MAX);
+                    prop_assert!(blocks.iter().all(|block| block.len <= BLOCK_MAX));
+                }
+            }
+            let mut rest = &bytes[..];
+            while let Ok(Some(tag)) = now(read_answer_tag(&mut rest)) {
+                match now(read_answer(&mut rest, tag, 1000)) {
+                    Ok(Answer::Found(len)) => prop_assert!(len <= 1000),
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
