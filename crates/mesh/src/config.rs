@@ -2,6 +2,8 @@
 
 use dunlin_identity::DeviceKey;
 
+use crate::limits::DIRECT_MEMBERS_MAX;
+
 /// How to start a [`Mesh`](crate::Mesh).
 #[derive(Clone, Copy)]
 pub struct MeshConfig<'a> {
@@ -20,6 +22,10 @@ pub struct MeshConfig<'a> {
     pub dht: bool,
     /// The agent string told to every connected peer, strangers included.
     pub agent: &'a str,
+    /// Up to this many connected members of a folder get broadcasts directly, which is quicker
+    /// and sends nothing twice; with more of them gossip carries broadcasts. 0 means always
+    /// gossip.
+    pub direct_members_max: usize,
     /// The UDP port of this device's block transfer, told to members only; 0 means none.
     pub transfer_port: u16,
 }
@@ -37,6 +43,7 @@ impl<'a> MeshConfig<'a> {
             mdns: true,
             dht: true,
             agent: concat!("dunlin/", env!("CARGO_PKG_VERSION")),
+            direct_members_max: DIRECT_MEMBERS_MAX,
             transfer_port: 0,
         }
     }

@@ -28,7 +28,7 @@ use crate::discovery::{self, Discovery};
 use crate::limits::OUTBOX_MAX;
 use crate::peering::Folders;
 use crate::session::Session;
-use crate::shared::{Command, Shared, lock};
+use crate::shared::{Command, Shared, Spread, lock};
 use crate::{MeshError, MeshEvent, addr};
 
 mod events;
@@ -244,7 +244,7 @@ impl Driver {
             ) => {}
             Err(reason) => {
                 tracing::debug!(%reason, "gossip did not take a broadcast");
-                self.shared.hand_on(&folder, envelope, &[], true);
+                self.shared.hand_on(&folder, envelope, &[], &[], Spread::All);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::dialer::Keep;
 use crate::driver::{Driver, Starting};
 use crate::envelope::{Randomness, seal_broadcast};
 use crate::limits::{BROADCAST_BYTES_MAX, COMMANDS_MAX, EVENTS_MAX};
-use crate::shared::{Command, Shared, lock};
+use crate::shared::{Command, Shared, Spread, lock};
 use crate::{BlockStream, MeshConfig, MeshError, MeshEvent, SendError, blocks};
 
 /// Where to listen when nothing is named.
@@ -80,7 +80,7 @@ impl Mesh {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let key = config.key.clone();
-        let shared = Arc::new(Shared::new(key, config.transfer_port, commands, events));
+        let shared = Arc::new(Shared::new(key, &config, commands, events));
         let mut control = swarm.behaviour().streams.new_control();
         let accept = "nothing else has registered this protocol on a new swarm";
         let members = control.accept(MEMBER_PROTOCOL).expect(accept);
@@ -157,8 +157,9 @@ impl Mesh {
         self.inner.shared.send(&peer, &folder, message)
     }
 
-    /// Seals, signs and spreads a message to all members that can be reached: by gossip, and
-    /// directly to the connected members that gossip does not reach yet.
+    /// Seals, signs and spreads a message to all members that can be reached: directly where
+    /// few members are connected, each of whom passes it on; otherwise by gossip, and directly
+    /// to those that gossip does not reach yet.
     ///
     /// # Errors
     ///
@@ -178,8 +179,9 @@ impl Mesh {
         };
         let random: Randomness = random().map_err(|_| SendError::Closed)?;
         let (envelope, _) = seal_broadcast(&keys, &shared.key, &random, &message);
-        shared.hand_on(&folder, &envelope, &[], false);
-        slot.send(Command::Publish { folder, envelope });
+        if shared.hand_on(&folder, &envelope, &[], &[], Spread::Usual) {
+            slot.send(Command::Publish { folder, envelope });
+        }
         Ok(())
     }
 

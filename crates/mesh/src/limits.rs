@@ -22,6 +22,10 @@ pub const EVENTS_MAX: usize = 64;
 /// Broadcasts and other events of the swarm's task that may wait for a place among these.
 pub const OUTBOX_MAX: usize = 1024;
 
+/// Connected members of a folder up to which broadcasts go to them directly, unless
+/// [`MeshConfig::direct_members_max`](crate::MeshConfig::direct_members_max) says otherwise.
+pub const DIRECT_MEMBERS_MAX: usize = 8;
+
 /// Commands that may wait for the swarm's task.
 pub(crate) const COMMANDS_MAX: usize = 1024;
 

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use dunlin_identity::{DeviceId, FolderId, FolderKeys, Role, Tier, open, seal};
 
 use crate::limits::FOLDERS_MAX;
-use crate::wire::{self, Admit, Credentials, Frame, Tag};
+use crate::wire::{self, Admit, Credentials, Frame, Short, Tag};
 
 /// The version of the member protocol.
 pub(crate) const VERSION: u8 = 1;
@@ -65,7 +65,7 @@ pub(crate) enum Action {
     /// A message of a member.
     Message { folder: FolderId, body: Vec<u8> },
     /// A sealed broadcast handed on by a member.
-    Gossip { folder: FolderId, envelope: Vec<u8> },
+    Gossip { folder: FolderId, covered: Vec<Short>, envelope: Vec<u8> },
     /// The peer listens for gossip.
     Ready,
 }
@@ -206,9 +206,10 @@ impl Peering {
                 let folder = self.channels.get(&channel).copied();
                 Ok(folder.map(|folder| Action::Message { folder, body }).into_iter().collect())
             }
-            Frame::Gossip { channel, envelope } => {
+            Frame::Gossip { channel, covered, envelope } => {
                 let folder = self.channels.get(&channel).copied();
-                Ok(folder.map(|folder| Action::Gossip { folder, envelope }).into_iter().collect())
+                let action = folder.map(|folder| Action::Gossip { folder, covered, envelope });
+                Ok(action.into_iter().collect())
             }
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::peering::{Action, Party, Peering, PeeringError};
-use crate::shared::{Command, Link, Outbound, Received, Shared};
+use crate::shared::{Command, Link, Outbound, Received, Shared, Spread};
 use crate::wire::{Frame, MEMBER_FRAME_MAX, STRANGER_FRAME_MAX, WireError};
 use crate::{MeshEvent, limits};
 
@@ -148,11 +148,13 @@ impl Session {
                 Action::Message { folder, body } => {
                     shared.tell(MeshEvent::Message { peer, folder, message: body }).await;
                 }
-                Action::Gossip { folder, envelope } => {
+                Action::Gossip { folder, covered, envelope } => {
                     if let Received::New(opened) = shared.receive(&folder, &envelope) {
                         let (from, message) = (opened.author, opened.body);
-                        shared.hand_on(&folder, &envelope, &[peer, from], false);
-                        shared.command(Command::Publish { folder, envelope }).await;
+                        let except = [peer, from];
+                        if shared.hand_on(&folder, &envelope, &covered, &except, Spread::Usual) {
+                            shared.command(Command::Publish { folder, envelope }).await;
+                        }
                         shared.tell(MeshEvent::Gossip { folder, from, message }).await;
                     }
                 }

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::envelope::{Opened, Seen, open_broadcast};
 use crate::limits::{MESSAGE_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
 use crate::peering::{Folders, Up};
-use crate::wire::{self, Tag};
-use crate::{MeshEvent, PathKind, SendError, addr};
+use crate::wire::{self, Short, Tag};
+use crate::{MeshConfig, MeshEvent, PathKind, SendError, addr};
 
 /// What others ask of the swarm's task.
 pub(crate) enum Command {
@@ -64,6 +64,10 @@ impl Link {
         (Self { session, control, queue, room, channels: HashMap::new() }, outbound)
     }
 
+    fn has_room(&self, size: usize) -> bool {
+        self.queue.capacity() > 0 && self.room.available_permits() >= size
+    }
+
     /// Queues a frame that takes `size` bytes of room; `None` when there is no room.
     fn push(&self, size: usize, frame: impl FnOnce() -> Vec<u8>) -> Option<()> {
         let slot = self.queue.try_reserve().ok()?;
@@ -93,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) key: DeviceKey,
     pub(crate) me: DeviceId,
     pub(crate) transfer_port: u16,
+    direct_members_max: usize,
     pub(crate) folders: watch::Sender<Folders>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) events: mpsc::Sender<MeshEvent>,
@@ -111,14 +116,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(
         key: DeviceKey,
-        transfer_port: u16,
+        config: &MeshConfig<'_>,
         commands: mpsc::Sender<Command>,
         events: mpsc::Sender<MeshEvent>,
     ) -> Self {
         Self {
             me: key.device(),
             key,
-            transfer_port,
+            transfer_port: config.transfer_port,
+            direct_members_max: config.direct_members_max,
             folders: watch::Sender::new(Folders::new()),
             commands,
             events,
@@ -194,28 +200,47 @@ impl Shared {
         }
     }
 
-    /// Hands an envelope directly to the members of a folder that gossip does not reach, or to
-    /// all of them; never to `except`. A member whose queue is full goes without: it is far
-    /// behind, and repair will bring it what it lacks.
+    /// Hands an envelope directly to connected members of a folder, never to those that are
+    /// `covered` already or to `except`. Tells whether gossip must carry it as well.
+    ///
+    /// A member whose queue is full goes without: it is far behind, and repair will bring it
+    /// what it lacks.
     pub(crate) fn hand_on(
         &self,
         folder: &FolderId,
         envelope: &[u8],
+        covered: &[Short],
         except: &[DeviceId],
-        all: bool,
-    ) {
+        spread: Spread,
+    ) -> bool {
+        let size = envelope.len() + wire::HEADER_BYTES;
         let gossip = lock(&self.gossip);
-        for (peer, link) in lock(&self.links).iter() {
-            let Some(channel) = link.channels.get(folder) else { continue };
-            let reached = gossip.reached.get(peer).is_some_and(|f| f.contains(folder));
-            if except.contains(peer) || (reached && !all) {
-                continue;
+        let links = lock(&self.links);
+        let members = links.values().filter(|link| link.channels.contains_key(folder)).count();
+        let few = members <= self.direct_members_max;
+        let wanted = |peer: &DeviceId| match spread {
+            Spread::All => true,
+            Spread::Usual if few => true,
+            Spread::Usual | Spread::Unreached => {
+                !gossip.reached.get(peer).is_some_and(|folders| folders.contains(folder))
             }
-            let size = envelope.len() + wire::HEADER_BYTES;
-            if link.push(size, || wire::gossip(channel.number, envelope)).is_none() {
+        };
+        // Nobody else queues anything while the links are locked, so that room stays room.
+        let targets: Vec<_> = links
+            .iter()
+            .filter(|(peer, link)| wanted(peer) && !except.contains(peer) && link.has_room(size))
+            .filter(|(peer, _)| !covered.contains(&wire::short(peer)))
+            .filter_map(|(peer, link)| Some((peer, link, link.channels.get(folder)?.number)))
+            .collect();
+        let mut told = covered.to_vec();
+        told.extend(except.iter().chain([&self.me]).map(wire::short));
+        told.extend(targets.iter().map(|(peer, ..)| wire::short(peer)));
+        for (peer, link, channel) in &targets {
+            if link.push(size, || wire::gossip(*channel, &told, envelope)).is_none() {
                 tracing::debug!(%peer, "no room for a broadcast");
             }
         }
+        matches!(spread, Spread::Usual) && !few
     }
 
     /// Opens an envelope, and gives it back only if it is genuine and new.
@@ -303,6 +328,17 @@ impl Shared {
         // Fails only when the swarm's task has ended, and then nothing is left to do.
         let _ = self.commands.send(command).await;
     }
+}
+
+/// To which of the members in question an envelope goes directly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// To all when they are few, otherwise as [`Spread::Unreached`], and by gossip.
+    Usual,
+    /// To those that gossip does not reach.
+    Unreached,
+    /// To all.
+    All,
 }
 
 /// What became of an envelope.

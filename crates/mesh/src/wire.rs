@@ -5,7 +5,7 @@
 //! number (`u32`, big endian) and raw bytes, so that large messages are not copied by a codec.
 
 use bincode::{Decode, Encode};
-use dunlin_identity::Admission;
+use dunlin_identity::{Admission, DeviceId};
 
 use crate::limits::{FOLDERS_MAX, MESSAGE_BYTES_MAX};
 
@@ -30,6 +30,23 @@ const GOSSIP: u8 = 7;
 
 /// A keyed tag by which both sides know a folder on one stream, and nobody else.
 pub(crate) type Tag = [u8; 32];
+
+const SHORT_BYTES: usize = 8;
+
+/// The beginning of a device id: enough to tell the members of a folder apart.
+pub(crate) type Short = [u8; SHORT_BYTES];
+
+/// Devices that a gossip frame names at most.
+pub(crate) const COVERED_MAX: usize = 64;
+
+const _: () = assert!(COVERED_MAX <= u8::MAX as usize);
+
+/// Returns the beginning of a device id.
+pub(crate) fn short(device: &DeviceId) -> Short {
+    let mut short = [0; SHORT_BYTES];
+    short.copy_from_slice(&device.as_bytes()[..SHORT_BYTES]);
+    short
+}
 
 /// Why bytes are no frame.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -62,8 +79,8 @@ pub(crate) enum Frame {
     Ready,
     /// A message in the folder of this channel.
     Message { channel: u32, body: Vec<u8> },
-    /// A sealed broadcast in the folder of this channel.
-    Gossip { channel: u32, envelope: Vec<u8> },
+    /// A sealed broadcast in the folder of this channel, and who has got it already.
+    Gossip { channel: u32, covered: Vec<Short>, envelope: Vec<u8> },
 }
 
 /// See [`Frame::Admit`].
@@ -107,7 +124,7 @@ impl Frame {
             Self::Leave { channel } => framed(LEAVE, &[&channel.to_be_bytes()]),
             Self::Ready => framed(READY, &[]),
             Self::Message { channel, body } => message(*channel, body),
-            Self::Gossip { channel, envelope } => gossip(*channel, envelope),
+            Self::Gossip { channel, covered, envelope } => gossip(*channel, covered, envelope),
         }
     }
 
@@ -140,8 +157,13 @@ impl Frame {
                 Ok(Self::Message { channel, body: body.to_vec() })
             }
             GOSSIP => {
-                let (channel, envelope) = channel(payload)?;
-                Ok(Self::Gossip { channel, envelope: envelope.to_vec() })
+                let (channel, rest) = channel(payload)?;
+                let (count, rest) = rest.split_first().ok_or(WireError::Malformed)?;
+                let (covered, envelope) = rest
+                    .split_at_checked(usize::from(*count) * SHORT_BYTES)
+                    .ok_or(WireError::Malformed)?;
+                let covered = covered.as_chunks().0.to_vec();
+                Ok(Self::Gossip { channel, covered, envelope: envelope.to_vec() })
             }
             other => Err(WireError::Kind(other)),
         }
@@ -153,9 +175,12 @@ pub(crate) fn message(channel: u32, body: &[u8]) -> Vec<u8> {
     framed(MESSAGE, &[&channel.to_be_bytes(), body])
 }
 
-/// Encodes a gossip frame with its length.
-pub(crate) fn gossip(channel: u32, envelope: &[u8]) -> Vec<u8> {
-    framed(GOSSIP, &[&channel.to_be_bytes(), envelope])
+/// Encodes a gossip frame with its length. Of those who have got the broadcast only the last
+/// [`COVERED_MAX`] are told; what the others get twice, they drop.
+pub(crate) fn gossip(channel: u32, covered: &[Short], envelope: &[u8]) -> Vec<u8> {
+    let covered = &covered[covered.len().saturating_sub(COVERED_MAX)..];
+    let count = u8::try_from(covered.len()).expect("the limit fits a byte");
+    framed(GOSSIP, &[&channel.to_be_bytes(), &[count], covered.as_flattened(), envelope])
 }
 
 fn channel(payload: &[u8]) -> Result<(u32, &[u8]), WireError> {
@@ -195,8 +220,9 @@ mod tests {
             Just(Frame::Ready),
             (any::<u32>(), any::<Vec<u8>>())
                 .prop_map(|(channel, body)| Frame::Message { channel, body }),
-            (any::<u32>(), any::<Vec<u8>>())
-                .prop_map(|(channel, envelope)| Frame::Gossip { channel, envelope }),
+            (any::<u32>(), prop::collection::vec(any::<Short>(), 0..9), any::<Vec<u8>>()).prop_map(
+                |(channel, covered, envelope)| Frame::Gossip { channel, covered, envelope }
+            ),
         ]
     }
 

@@ -9,8 +9,14 @@ use dunlin_mesh::{MeshEvent, SendError, limits};
 
 #[tokio::test]
 async fn a_broadcast_right_after_a_member_is_up_arrives() {
-    let mut a = seed(1).start().await;
-    let mut b = seed(2).peer(&a).start().await;
+    for direct in [0, 8] {
+        broadcasts_from_the_first_moment(direct).await;
+    }
+}
+
+async fn broadcasts_from_the_first_moment(direct: usize) {
+    let mut a = common::Start { direct, ..seed(1) }.start().await;
+    let mut b = common::Start { direct, ..seed(2) }.peer(&a).start().await;
     a.mesh.add_folder(folder(1));
     b.mesh.add_folder(folder(1));
     let id = folder(1).folder();
@@ -32,9 +38,16 @@ async fn a_broadcast_right_after_a_member_is_up_arrives() {
 
 #[tokio::test]
 async fn broadcasts_pass_through_a_node_in_the_middle() {
-    let mut b = seed(2).start().await;
-    let mut a = seed(1).peer(&b).start().await;
-    let mut c = seed(3).peer(&b).start().await;
+    for direct in [0, 1, 8] {
+        a_line_of_three(direct).await;
+    }
+}
+
+async fn a_line_of_three(direct: usize) {
+    let start = |n| common::Start { direct, ..seed(n) };
+    let mut b = start(2).start().await;
+    let mut a = start(1).peer(&b).start().await;
+    let mut c = start(3).peer(&b).start().await;
     for node in [&a, &b, &c] {
         node.mesh.add_folder(folder(1));
     }
@@ -62,9 +75,24 @@ async fn broadcasts_pass_through_a_node_in_the_middle() {
 
 #[tokio::test]
 async fn gossip_carries_a_mesh_in_which_each_knows_two() {
+    a_mesh_in_which_each_knows_two(0).await;
+}
+
+#[tokio::test]
+async fn members_pass_on_what_they_get_directly() {
+    a_mesh_in_which_each_knows_two(8).await;
+}
+
+#[tokio::test]
+async fn gossip_and_direct_members_work_together() {
+    // Those at the ends know two others, the ones between them four.
+    a_mesh_in_which_each_knows_two(3).await;
+}
+
+async fn a_mesh_in_which_each_knows_two(direct: usize) {
     let mut nodes: Vec<Node> = Vec::new();
     for n in 0..10_u8 {
-        let mut start = seed(n + 1);
+        let mut start = common::Start { direct, ..seed(n + 1) };
         for known in nodes.iter().rev().take(2) {
             start = start.peer(known);
         }
@@ -96,7 +124,11 @@ async fn gossip_carries_a_mesh_in_which_each_knows_two() {
 
 #[tokio::test]
 async fn nothing_is_lost_when_gossip_takes_over_or_comes_back() {
-    let (mut a, mut b) = pair().await;
+    let mut a = common::Start { direct: 0, ..seed(1) }.start().await;
+    let mut b = common::Start { direct: 0, ..seed(2) }.peer(&a).start().await;
+    a.mesh.add_folder(folder(1));
+    b.mesh.add_folder(folder(1));
+    both_up(&mut a, &mut b).await;
     let id = folder(1).folder();
     gossip_reaches(&a, b.device).await;
     a.mesh.broadcast(id, b"by gossip".to_vec()).unwrap();

@@ -113,8 +113,9 @@ async fn while_nothing_is_heard<T>(swarm: &mut Swarm<Plain>, done: impl Future<O
 
 #[tokio::test]
 async fn a_stranger_hears_no_topics_and_its_gossip_goes_nowhere() {
-    let mut a = seed(higher_seed()).start().await;
-    let mut b = seed(2).peer(&a).start().await;
+    let gossip = |n| common::Start { direct: 0, ..seed(n) };
+    let mut a = gossip(higher_seed()).start().await;
+    let mut b = gossip(2).peer(&a).start().await;
     a.mesh.add_folder(folder(1));
     b.mesh.add_folder(folder(1));
     both_up(&mut a, &mut b).await;

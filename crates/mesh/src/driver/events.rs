@@ -117,7 +117,9 @@ impl Driver {
                 if let (Some(folder), Received::New(opened)) = (folder, received) {
                     let from = opened.author;
                     let source = addr::device(&propagation_source).unwrap_or(from);
-                    self.shared.hand_on(&folder, &message.data, &[from, source], false);
+                    let except = [from, source];
+                    let spread = Spread::Unreached;
+                    self.shared.hand_on(&folder, &message.data, &[], &except, spread);
                     self.tell(MeshEvent::Gossip { folder, from, message: opened.body });
                 }
             }

@@ -26,11 +26,13 @@ pub(crate) struct Start<'a> {
     pub(crate) listen: &'a str,
     pub(crate) peers: Vec<String>,
     pub(crate) dht: bool,
+    /// As in the configuration.
+    pub(crate) direct: usize,
     pub(crate) transfer_port: u16,
 }
 
 pub(crate) fn seed(seed: u8) -> Start<'static> {
-    Start { seed, listen: QUIC, peers: Vec::new(), dht: false, transfer_port: 0 }
+    Start { seed, listen: QUIC, peers: Vec::new(), dht: false, direct: 8, transfer_port: 0 }
 }
 
 impl<'a> Start<'a> {
@@ -46,6 +48,7 @@ impl<'a> Start<'a> {
             peers: &self.peers,
             mdns: false,
             dht: self.dht,
+            direct_members_max: self.direct,
             transfer_port: self.transfer_port,
             ..MeshConfig::new(&key)
         };
