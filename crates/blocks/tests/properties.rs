@@ -1,4 +1,5 @@
 //! Properties of cutting, hashing and manifests.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{HashMap, HashSet};
 
@@ -295,4 +296,23 @@ fn a_file_that_grew_past_a_step_is_noticed() {
     assert!(hasher.finish().is_err());
     let grown = hash_reader(&noise(1, 1_000_000)[..], 600 << 20);
     assert_eq!(grown.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn one_byte_in_front_of_256_mib_costs_less_than_400_kb() {
+    let hash = |front: &[u8]| {
+        let size = (256 << 20) + front.len() as u64;
+        let mut hasher = Hasher::new(size);
+        hasher.push(front);
+        (0..256).for_each(|part| hasher.push(&noise(part, 1 << 20)));
+        hasher.finish().unwrap()
+    };
+    let (before, after) = (hash(b""), hash(b"x"));
+    let mut known: HashSet<Hash> = before.blocks.iter().map(|(_, block)| block.hash).collect();
+    known.extend(before.manifest_blocks.iter().map(|(hash, _)| *hash));
+    let new_blocks = after.blocks.iter().filter(|(_, block)| !known.contains(&block.hash));
+    let new_pieces = after.manifest_blocks.iter().filter(|(hash, _)| !known.contains(hash));
+    let blocks: u64 = new_blocks.map(|(_, block)| u64::from(block.len)).sum();
+    let pieces: usize = new_pieces.map(|(_, piece)| piece.len()).sum();
+    assert!(blocks + pieces as u64 <= 400_000, "{blocks} of blocks, {pieces} of the manifest");
 }

@@ -100,7 +100,8 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// Limits that a person can set, in bytes a second; `None` is without limit.
+/// Limits that a person can set, in bytes a second; `None` is without limit. Limits below 16 KiB a
+/// second are taken for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// What this device sends, over all peers.

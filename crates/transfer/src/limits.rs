@@ -9,6 +9,11 @@ use tokio::time::{Instant, sleep};
 /// A bucket holds at most what its rate fills in this long, so that an idle time is not saved up.
 const BURST: Duration = Duration::from_millis(200);
 
+/// Slower limits would keep sessions silent for so long that they are taken for dead.
+const RATE_MIN: u64 = 16 * 1024;
+/// With a limit, bytes go in pieces of this length, so that all streams get their share in time.
+const PIECE: usize = 8 * 1024;
+
 /// Slows its callers down to a rate, all together.
 #[derive(Debug, Default)]
 pub(crate) struct TokenBucket(Mutex<Option<State>>);
@@ -22,14 +27,20 @@ struct State {
 }
 
 impl TokenBucket {
-    /// Sets the rate in bytes a second; `None` is without limit.
+    /// Sets the rate in bytes a second, at least 16 KiB; `None` is without limit.
     pub(crate) fn set_rate(&self, rate: Option<u64>) {
         let state = rate.map(|rate| State {
-            rate: rate.max(1) as f64,
+            rate: rate.max(RATE_MIN) as f64,
             tokens: 0.0,
             filled: Instant::now(),
         });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Returns how many bytes to move between two takes.
+    pub(crate) fn piece(&self) -> usize {
+        let limited = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if limited { PIECE } else { usize::MAX }
     }
 
     /// Takes tokens for so many bytes, and waits until they are paid for.
@@ -58,19 +69,19 @@ mod tests {
     #[test]
     fn a_limit_holds_over_all_callers() {
         let bucket = TokenBucket::default();
-        bucket.set_rate(Some(1000));
+        bucket.set_rate(Some(100_000));
         let now = Instant::now();
         let mut last = Duration::ZERO;
         for _ in 0..20 {
-            let wait = bucket.debit(100, now).unwrap_or_default();
+            let wait = bucket.debit(10_000, now).unwrap_or_default();
             assert!(wait > last, "each waits for those before it");
             last = wait;
         }
-        assert!((1.9..2.1).contains(&last.as_secs_f64()), "2000 bytes at 1000 a second: {last:?}");
+        assert!((1.9..2.1).contains(&last.as_secs_f64()), "200 kB at 100 kB a second: {last:?}");
         // An idle hour is worth one burst.
         let later = now + Duration::from_secs(3600);
-        assert_eq!(bucket.debit(200, later), None);
-        assert!(bucket.debit(100, later).is_some());
+        assert_eq!(bucket.debit(20_000, later), None);
+        assert!(bucket.debit(1, later).is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! - When nothing is pending, blocks that a slow source still owes are asked of a quick one too;
 //!   the copy that loses is cancelled.
 //! - A source that brings nothing for [`Bounds::stall`] is dropped, as is one that brings
-//!   [`LIES_MAX`] blocks with wrong hashes; both are shunned for a while.
+//!   [`LIES_MAX`] blocks with wrong hashes among few right ones; both are shunned for a while.
 //! - A block that no source has is asked for again every [`Bounds::retry`] and when a source comes
 //!   up; after [`Bounds::give_up`] the jobs are told, and it is forgotten.
 //!
@@ -33,10 +33,11 @@ pub use crate::api::Priority;
 /// Microseconds since any fixed moment.
 pub type Micros = u64;
 
-/// A source that sent this many blocks with wrong hashes is dropped.
+/// A source that sent this many blocks with wrong hashes is dropped. Right blocks make up for wrong
+/// ones slowly: an honest device may serve from files that are being changed.
 pub const LIES_MAX: u32 = 3;
 /// How long a liar is shunned.
-const SHUN_LIAR: Micros = 600_000_000;
+const SHUN_LIAR: Micros = 60_000_000;
 /// How long a source that stalled is shunned.
 const SHUN_STALLED: Micros = 5_000_000;
 /// More devices than this are not remembered as shunned.

@@ -204,9 +204,8 @@ impl Stream<'_> {
                 if self.settle(&question) {
                     write_answer(writer, Answer::Skipped).await?;
                 } else if let Some(block) = block.filter(fits) {
-                    self.shared.up.take(block.len()).await;
                     write_answer(writer, Answer::Found(block.len() as u32)).await?;
-                    writer.write_all(&block).await?;
+                    self.write_block(writer, &block).await?;
                     self.shared.sent(self.folder, self.peer, block.len() as u64);
                 } else {
                     write_answer(writer, Answer::Missing).await?;
@@ -218,6 +217,25 @@ impl Stream<'_> {
         }
         writer.flush().await?;
         writer.shutdown().await?;
+        Ok(())
+    }
+
+    /// Writes a block, no faster than the limit allows.
+    async fn write_block<W>(&self, writer: &mut W, block: &Bytes) -> std::io::Result<()>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        let piece = self.shared.up.piece();
+        if piece >= block.len() {
+            self.shared.up.take(block.len()).await;
+            return writer.write_all(block).await;
+        }
+        for piece in block.chunks(piece) {
+            self.shared.up.take(piece.len()).await;
+            writer.write_all(piece).await?;
+            // What is paid for goes out, so that the other side sees that something comes.
+            writer.flush().await?;
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use dunlin_blocks::BlockRef;
 use dunlin_identity::Hash;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::{Receiver, Sender};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::protocol::{
     Answer, ProtocolError, encode_questions, encode_take_back, read_answer, read_answer_tag,
@@ -22,8 +22,8 @@ use crate::shared::Shared;
 const IDLE: Duration = Duration::from_secs(30);
 /// Orders that are sent in one go.
 const ORDERS: usize = 64;
-/// A block of which a part of this many bytes came counts as progress.
-const PROGRESS: usize = 128 * 1024;
+/// While a block comes slowly, progress is reported this often.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What a session is told to do.
 #[derive(Debug)]
@@ -142,16 +142,16 @@ impl Session {
     {
         let len = len as usize;
         let mut bytes = BytesMut::with_capacity(len);
-        let mut reported = 0;
-        let mut limited = reader.take(len as u64);
+        let mut reported = Instant::now();
         while bytes.len() < len {
-            let read = limited.read_buf(&mut bytes).await?;
+            let piece = self.shared.down.piece().min(len - bytes.len());
+            let read = (&mut *reader).take(piece as u64).read_buf(&mut bytes).await?;
             if read == 0 {
                 return Err(ProtocolError::Io(std::io::ErrorKind::UnexpectedEof.into()));
             }
             self.shared.down.take(read).await;
-            if bytes.len() - reported >= PROGRESS && bytes.len() < len {
-                reported = bytes.len();
+            if bytes.len() < len && reported.elapsed() >= PROGRESS {
+                reported = Instant::now();
                 self.report(Report::Progress).await;
             }
         }

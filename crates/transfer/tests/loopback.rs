@@ -1,4 +1,5 @@
 //! Transfers between devices over real sockets on loopback.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The scheduler among simulated sources, on virtual time: some slow, some lying, some lacking
 //! blocks, some dying.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 

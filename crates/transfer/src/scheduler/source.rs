@@ -12,6 +12,8 @@ const RATE_GUESS: f64 = 4_000_000.0;
 const LATENCY_GUESS: Micros = 20_000;
 /// Bytes are counted over at least this long for one measurement of the rate.
 const SAMPLE: Micros = 40_000;
+/// So many right blocks make up for one wrong one.
+const FORGIVE_AFTER: u32 = 64;
 /// Besides the latency, this much of the measured rate is kept in flight.
 const PIPELINE: Micros = 150_000;
 
@@ -36,6 +38,8 @@ pub(super) struct SourceState {
     sample_bytes: u64,
     last_progress: Micros,
     pub(super) lies: u32,
+    /// Right blocks since the last wrong one was made up for.
+    right: u32,
     /// For each priority, the folder's version at which nothing pending was for this source.
     pub(super) exhausted: [u64; 3],
 }
@@ -93,6 +97,13 @@ impl SourceState {
         if asked.alone {
             let took = now.saturating_sub(asked.at);
             self.latency = Some(self.latency.map_or(took, |latency| latency.min(took)));
+        }
+        if bytes > 0 {
+            self.right += 1;
+            if self.right >= FORGIVE_AFTER {
+                self.right = 0;
+                self.lies = self.lies.saturating_sub(1);
+            }
         }
         self.sample_bytes += bytes;
         let elapsed = now.saturating_sub(self.sample_start);
