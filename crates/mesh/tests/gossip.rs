@@ -61,7 +61,7 @@ async fn a_line_of_three(direct: usize) {
         (a_up && c_up).then_some(())
     })
     .await;
-    for n in 0..50_u8 {
+    for n in 0..12_u8 {
         let body = vec![n; limits::BROADCAST_BYTES_MAX];
         a.mesh.broadcast(folder(1).folder(), body.clone()).unwrap();
         for node in [&mut b, &mut c] {
@@ -111,9 +111,9 @@ async fn a_mesh_in_which_each_knows_two(direct: usize) {
         nodes.push(node);
     }
     let ends = [nodes[0].device, nodes[9].device];
-    for n in 0..20_u8 {
+    for n in 0..10_u8 {
         for (sender, device) in [(0, ends[0]), (9, ends[1])] {
-            let body = vec![n; 20_000];
+            let body = vec![n; 2_000];
             nodes[sender].mesh.broadcast(folder(1).folder(), body.clone()).unwrap();
             for node in nodes.iter_mut().filter(|node| node.device != device) {
                 assert!(node.wait_gossip().await == (device, body.clone()), "broadcast {n}");
