@@ -33,6 +33,8 @@ const ORDERS_MAX: usize = 2048;
 const REPORTS_MAX: usize = 256;
 /// Sessions that are being opened or open, at most.
 const SESSIONS_MAX: usize = 256;
+/// Sessions of one folder; members beyond are asked when one of these ends.
+const FOLDER_SESSIONS_MAX: usize = 16;
 /// How often the scheduler is ticked while anything is wanted.
 const TICK: Duration = Duration::from_millis(100);
 /// A device that could not be reached is tried again after this, doubled with each failure.
@@ -80,6 +82,8 @@ pub(crate) struct Driver {
     sessions: HashMap<Source, SessionHandle>,
     next_session: u64,
     failures: HashMap<Source, Failures>,
+    /// Something has happened after which sessions may have to be opened.
+    look_around: bool,
     seen_version: u64,
     reports: Sender<Reported>,
     tasks: JoinSet<()>,
@@ -97,6 +101,7 @@ impl Driver {
             sessions: HashMap::new(),
             next_session: 0,
             failures: HashMap::new(),
+            look_around: false,
             seen_version: 0,
             reports,
             tasks: JoinSet::new(),
@@ -121,7 +126,7 @@ impl Driver {
             tokio::select! {
                 count = commands.recv_many(&mut asked, BATCH) => if count == 0 { break },
                 _ = reports.recv_many(&mut told, BATCH) => {}
-                () = shared.changed.notified() => {}
+                () = shared.changed.notified() => self.look_around = true,
                 Some(_) = self.tasks.join_next() => continue,
                 _ = ticks.tick(), if busy => self.tick(),
             }
@@ -147,6 +152,7 @@ impl Driver {
         for job in over {
             self.end(job);
         }
+        self.look_around = true;
         let now = self.now();
         self.scheduler.set_give_up(self.shared.patience_us.load(Ordering::Relaxed));
         self.scheduler.tick(now);
@@ -155,6 +161,7 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Want { job, folder, priority, blocks, answers } => {
+                self.look_around = true;
                 self.jobs.entry(job).or_insert(answers);
                 self.scheduler.want(job, folder, priority, &blocks);
             }
@@ -229,7 +236,9 @@ impl Driver {
     /// Opens sessions that are needed, and does what the scheduler says.
     fn act(&mut self) {
         let now = self.now();
-        self.open_sessions(now);
+        if std::mem::take(&mut self.look_around) {
+            self.open_sessions(now);
+        }
         for action in self.scheduler.actions(now) {
             match action {
                 Action::Request { source, blocks } => self.order(&source, Order::Ask(blocks)),
@@ -282,13 +291,15 @@ impl Driver {
             self.leave_strangers();
         }
         for (folder, devices) in members {
+            let mut open = self.sessions.keys().filter(|source| source.folder == folder).count();
             for device in devices {
                 let source = Source { folder, device };
                 let may_try = self.failures.get(&source).is_none_or(|f| f.retry_at <= now);
                 let needed = device != self.shared.me && !self.sessions.contains_key(&source);
-                let room = self.sessions.len() < SESSIONS_MAX;
+                let room = self.sessions.len() < SESSIONS_MAX && open < FOLDER_SESSIONS_MAX;
                 if needed && room && may_try && self.scheduler.is_welcome(&source, now) {
                     self.open_session(source);
+                    open += 1;
                 }
             }
         }

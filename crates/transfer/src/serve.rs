@@ -250,3 +250,94 @@ fn read_exactly_as_many(
     blocks.resize(hashes.len(), None);
     blocks
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dunlin_identity::{DeviceKey, FolderKeys};
+
+    use super::*;
+    use crate::api::Gate;
+    use crate::protocol::{read_answer, read_answer_tag};
+    use crate::quic::Quic;
+
+    #[derive(Default)]
+    struct OneBlock {
+        reads: AtomicUsize,
+    }
+
+    impl BlockSource for OneBlock {
+        fn read(&self, _folder: FolderId, hash: &Hash) -> Option<Bytes> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            (*hash == Hash::of(b"here")).then(|| Bytes::from_static(b"here"))
+        }
+    }
+
+    struct Nobody;
+
+    impl Gate for Nobody {
+        fn keys(&self, _folder: FolderId) -> Option<FolderKeys> {
+            None
+        }
+
+        fn is_member(&self, _folder: FolderId, _device: &DeviceId) -> bool {
+            false
+        }
+    }
+
+    /// Answers these questions, of which the numbers in `taken_back` were taken back.
+    async fn answers(
+        blocks: &[BlockRef],
+        taken_back: &[u64],
+        source: Arc<OneBlock>,
+    ) -> Vec<Answer> {
+        let key = DeviceKey::from_seed([1; 32]);
+        let quic = Quic::bind(&key, &["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let shared = Arc::new(Shared::new(key.device(), quic, source, Arc::new(Nobody)));
+        let marks = TakenBack::default();
+        let folder = FolderId([0; 32]);
+        let stream = Stream { shared: &shared, folder, peer: key.device(), taken_back: &marks };
+        taken_back.iter().for_each(|number| stream.take_back(*number).unwrap());
+        let (questions_send, questions) = mpsc::channel(16);
+        for (number, block) in blocks.iter().enumerate() {
+            questions_send.try_send(Question { number: number as u64, block: *block }).unwrap();
+        }
+        drop(questions_send);
+        let (portions_send, portions) = mpsc::channel(1);
+        let mut wire = Vec::new();
+        tokio::try_join!(
+            stream.read_blocks(questions, portions_send),
+            stream.write_answers(&mut wire, portions),
+        )
+        .unwrap();
+        assert!(marks.into_inner().unwrap().is_empty(), "marks go with their answers");
+        let (mut rest, mut answers) = (&wire[..], Vec::new());
+        while let Some(tag) = read_answer_tag(&mut rest).await.unwrap() {
+            let answer = read_answer(&mut rest, tag, 100).await.unwrap();
+            if let Answer::Found(len) = answer {
+                rest = &rest[len as usize..];
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_back_is_skipped_and_not_even_read() {
+        let here = BlockRef { hash: Hash::of(b"here"), len: 100 };
+        let elsewhere = BlockRef { hash: Hash::of(b"elsewhere"), len: 100 };
+        let source = Arc::new(OneBlock::default());
+        let answers = answers(&[here, here, elsewhere, here], &[1], source.clone()).await;
+        let expected = [Answer::Found(4), Answer::Skipped, Answer::Missing, Answer::Found(4)];
+        assert_eq!(answers, expected);
+        assert_eq!(source.reads.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn a_block_longer_than_asked_for_is_missing() {
+        let short = BlockRef { hash: Hash::of(b"here"), len: 3 };
+        assert_eq!(answers(&[short], &[], Arc::default()).await, [Answer::Missing]);
+    }
+}
