@@ -17,6 +17,7 @@
 
 mod error;
 mod folder;
+mod mem;
 
 mod real;
 mod types;
@@ -28,6 +29,7 @@ use dunlin_index::{Millis, RelPath};
 
 pub use error::{FsError, FsErrorKind};
 pub use folder::Folder;
+pub use mem::{Fault, MemFs, Memory, TOUCHED_MAX, Touched, UserOp};
 
 pub use real::{Kernel, RealFs};
 pub use types::{
@@ -299,3 +301,6 @@ pub trait Fs: Send + Sync {
     /// Whatever the disk reports.
     fn free_space(&self) -> Result<Space, FsError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,10 +104,11 @@ impl Kernel {
 
     /// Opens the directory that these names lead to, never through a symlink, nor onto another mount.
     fn open_dir(&self, names: &[&str], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if !self.has_openat2 {
-            return self.walk_to(names, flags);
+            return self.walk_to(names, flags | OFlags::NOFOLLOW);
         }
+        // `NO_SYMLINKS` refuses the last name too; `NOFOLLOW` would only hide why (`ENOTDIR`).
         let path = if names.is_empty() { ".".to_owned() } else { names.join("/") };
         for _ in 0..RESOLVE_ATTEMPTS_MAX {
             match rustix::fs::openat2(&self.root, &path, flags, Mode::empty(), BENEATH) {
