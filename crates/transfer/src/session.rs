@@ -128,7 +128,13 @@ impl Session {
                 return Ok(());
             }
         }
-        Ok(())
+        // Ending while answers are owed is a failure, so that the device is not asked again at once.
+        let outstanding = outstanding.lock().unwrap_or_else(PoisonError::into_inner);
+        if outstanding.blocks.is_empty() {
+            Ok(())
+        } else {
+            Err(ProtocolError::Io(std::io::ErrorKind::UnexpectedEof.into()))
+        }
     }
 
     async fn read_block<R>(

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long tests wait that want to see a block given up; long enough to connect and be refused.
-const IMPATIENCE: Duration = Duration::from_millis(800);
+const IMPATIENCE: Duration = Duration::from_millis(1500);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_small_blocks_come() {
