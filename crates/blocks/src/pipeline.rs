@@ -1,7 +1,7 @@
 //! Cutting and hashing a large file on several cores.
 //!
 //! One thread reads ahead, the caller's thread cuts, and a small pool hashes what is cut. Buffers
-//! go round between them, so memory is bounded by their number: (threads + 3) times 8 MiB.
+//! go round between them, so memory is bounded by their number: (threads + 2) times some 4 MiB, or 8 MiB for files above 8 GiB.
 
 use std::io;
 use std::ops::Range;
@@ -40,7 +40,7 @@ struct Job {
 ///
 /// `read_at` fills a part of the buffer from an offset and returns how much, 0 at the end of the
 /// file, like `pread`. `size` is the file's size as far as known. Memory: at most some
-/// (`threads` + 2) times 8 MiB, less for files below 8 GiB.
+/// (`threads` + 2) times 4.25 MiB, 8 MiB for files above 8 GiB.
 ///
 /// # Errors
 /// What `read_at` gives; [`io::ErrorKind::InvalidData`] around a [`HashError`] when the file
