@@ -1,7 +1,8 @@
 //! Cutting and hashing a large file on several cores.
 //!
 //! One thread reads ahead, the caller's thread cuts, and a small pool hashes what is cut. Buffers
-//! go round between them, so memory is bounded by their number: (threads + 2) times some 4 MiB, or 8 MiB for files above 8 GiB.
+//! go round between them, so memory is bounded by their number: (threads + 2) times some 4 MiB, or
+//! 8 MiB for files above 8 GiB.
 
 use std::io;
 use std::ops::Range;
