@@ -450,7 +450,9 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+        fn hostile_bytes_are_refused_without_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..500),
+        ) {
             let mut rest = &bytes[..];
             while let Ok(Some(request)) = now(read_request(&mut rest)) {
                 if let Request::Ask(blocks) = request {

@@ -128,7 +128,8 @@ impl Session {
                 return Ok(());
             }
         }
-        // Ending while answers are owed is a failure, so that the device is not asked again at once.
+        // Ending while answers are owed is a failure, so that the device is not asked again at
+        // once.
         let outstanding = outstanding.lock().unwrap_or_else(PoisonError::into_inner);
         if outstanding.blocks.is_empty() {
             Ok(())

@@ -185,8 +185,9 @@ impl Folder {
         batch.into_iter().map(|(_, block)| block).collect()
     }
 
-    /// At the end, when nothing is pending that the quick ones have: gives what slow sources still owe to quick ones too,
-    /// the last in the slow one's queue first. Whoever brings a block first wins.
+    /// At the end, when nothing is pending that the quick ones have: gives what slow sources still
+    /// owe to quick ones too, the last in the slow one's queue first. Whoever brings a block first
+    /// wins.
     pub(super) fn take_back(
         &mut self,
         room: &mut u64,
