@@ -38,7 +38,10 @@ mod links;
 const DIALS_AT_ONCE: usize = 32;
 /// How long the higher of two devices lets the lower one dial first, when both know each other.
 const YIELD: Duration = Duration::from_millis(1500);
-/// How much older a connection must be than its successor to be taken for dead.
+/// How far apart dials of one device to two addresses of another are at most.
+const MOMENT: Duration = Duration::from_millis(300);
+/// How much older a connection must be than one that was dialled from the other side, to be
+/// taken for dead.
 const STALE_AGE: Duration = Duration::from_secs(3);
 /// How long an orderly end may take.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
@@ -347,11 +350,6 @@ impl Driver {
 /// Returns a folder's topic.
 fn topic(keys: &dunlin_identity::FolderKeys) -> IdentTopic {
     IdentTopic::new(blake3::Hash::from_bytes(keys.topic()).to_hex().as_str())
-}
-
-/// Tells whether two connections were dialled from opposite sides.
-fn crossed(a: &Connection, b: &Connection) -> bool {
-    a.dialled != b.dialled
 }
 
 fn endpoint_addr(endpoint: &ConnectedPoint) -> Multiaddr {

@@ -100,7 +100,10 @@ struct Known {
     ours: Tag,
     theirs: Tag,
     channel: u32,
+    /// Whether the peer has an admission since it last offered the folder.
     admit_sent: bool,
+    /// Whether the peer was ever told this channel.
+    channel_told: bool,
     /// The channel number of messages from the peer, once its admission has been checked.
     admitted: Option<u32>,
 }
@@ -169,7 +172,8 @@ impl Peering {
         for folder in gone {
             self.folders.remove(&folder);
             let Some(known) = self.known.remove(&folder) else { continue };
-            if known.admit_sent {
+            // Even if the peer has left since: it may have come back on the strength of it.
+            if known.channel_told {
                 actions.push(Action::Send(Frame::Leave { channel: known.channel }));
             }
             if let Some(channel) = known.admitted {
@@ -257,7 +261,15 @@ impl Peering {
             tags.push(ours);
             self.known.insert(
                 *folder,
-                Known { keys, ours, theirs, channel, admit_sent: false, admitted: None },
+                Known {
+                    keys,
+                    ours,
+                    theirs,
+                    channel,
+                    admit_sent: false,
+                    channel_told: false,
+                    admitted: None,
+                },
             );
         }
         while tags.len() < padded {
@@ -279,6 +291,13 @@ impl Peering {
         if self.tags_received > FOLDERS_MAX {
             return Err(PeeringError::TooManyTags);
         }
+        for known in self.known.values_mut() {
+            // A tag that is offered again belongs to a folder that the peer had closed and has
+            // opened anew: an admission sent meanwhile was lost on it.
+            if known.admitted.is_none() && tags.contains(&known.theirs) {
+                known.admit_sent = false;
+            }
+        }
         self.offered.extend(tags);
         let folders: Vec<FolderId> = self.known.keys().copied().collect();
         Ok(folders.into_iter().filter_map(|folder| self.admit_if_common(folder)).collect())
@@ -291,6 +310,7 @@ impl Peering {
             return None;
         }
         known.admit_sent = true;
+        known.channel_told = true;
         let credentials = Credentials {
             admission: known.keys.admit(self.party.me),
             transfer_port: self.party.transfer_port,

@@ -165,6 +165,37 @@ async fn a_member_that_was_only_accepted_is_looked_for_as_well() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_killed_is_back_at_once() {
+    // Either of the two may be the one with the lower id, which has other duties.
+    for (killed, other) in [(1, 2), (2, 1)] {
+        let mut b = seed(other).start().await;
+        b.mesh.add_folder(folder(1));
+        let addrs = b.mesh.listen_addrs();
+        // A runtime of its own, which ends without any farewell.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let peers = addrs.clone();
+        let first = runtime.spawn(async move {
+            let node = common::Start { peers, ..seed(killed) }.start().await;
+            node.mesh.add_folder(folder(1));
+            node
+        });
+        let first = first.await.unwrap();
+        b.wait_up(first.device).await;
+        runtime.shutdown_background();
+        let mut again = common::Start { peers: addrs, ..seed(killed) }.start().await;
+        again.mesh.add_folder(folder(1));
+        b.wait_down(again.device).await;
+        both_up(&mut again, &mut b).await;
+        b.mesh.broadcast(folder(1).folder(), b"back".to_vec()).unwrap();
+        assert_eq!(again.wait_gossip().await.1, b"back");
+    }
+}
+
+#[tokio::test]
 async fn both_may_dial_at_once() {
     let mut a = seed(1).start().await;
     let mut b = seed(2).start().await;

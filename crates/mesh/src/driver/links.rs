@@ -39,7 +39,7 @@ impl Driver {
         if first {
             self.shared.set_remote(device, Some((new.addr, on_lan)));
         } else {
-            self.settle(id, device, now);
+            self.settle(id, device);
         }
         // The lower id opens the member stream, so that there is but one.
         if self.shared.me < device && self.peers[&id].opener.is_none() {
@@ -47,25 +47,13 @@ impl Driver {
         }
     }
 
-    /// Leaves one connection of several to a peer.
-    ///
-    /// A connection that is some seconds older than its successor is dead, since nobody dials a
-    /// peer that is connected: both sides close it. Of two that crossed each other the lower
-    /// device closes the later one.
-    fn settle(&mut self, id: PeerId, device: DeviceId, now: Instant) {
+    /// Leaves one connection of several to a peer; see [`superfluous`].
+    fn settle(&mut self, id: PeerId, device: DeviceId) {
         let Some(peer) = self.peers.get(&id) else { return };
         let Some((new, old)) = peer.connections.split_last() else { return };
-        let relayed = addr::is_relayed(&new.addr);
-        let mut close = Vec::new();
-        for other in old {
-            let stale = now.duration_since(other.since) >= STALE_AGE;
-            let worse = addr::is_relayed(&other.addr);
-            if !relayed && (stale || worse) {
-                close.push(other.id);
-            } else if self.shared.me < device && (crossed(other, new) || new.dialled) {
-                close.push(new.id);
-            }
-        }
+        let lower = self.shared.me < device;
+        let close: Vec<_> =
+            old.iter().filter_map(|old| superfluous(old, new, lower)).map(|c| c.id).collect();
         for connection in close {
             self.swarm.close_connection(connection);
         }
@@ -187,6 +175,33 @@ impl Driver {
     }
 }
 
+/// Tells which of two connections to a peer this side has to close, if any.
+///
+/// Nobody dials a peer that is connected, so that a second connection means one of these:
+/// - The peer has dialled before and dials again: it has been started anew, and the old
+///   connection is dead. Two dials within a moment went to two addresses of one device; then the
+///   dialler closes the later connection.
+/// - Both dialled at once: the device with the lower id closes the later connection. If the
+///   first one is some seconds old, however, it is dead, and both sides close it.
+fn superfluous<'a>(
+    old: &'a Connection,
+    new: &'a Connection,
+    lower: bool,
+) -> Option<&'a Connection> {
+    let apart = new.since.duration_since(old.since);
+    match (addr::is_relayed(&old.addr), addr::is_relayed(&new.addr)) {
+        (true, false) => return Some(old),
+        (false, true) => return None,
+        _ => {}
+    }
+    match (old.dialled, new.dialled) {
+        (true, true) => (apart < MOMENT).then_some(new),
+        (false, false) => (apart >= MOMENT).then_some(old),
+        _ if apart >= STALE_AGE => Some(old),
+        _ => lower.then_some(new),
+    }
+}
+
 /// Makes a member stream's session with fresh randomness.
 pub(super) fn session(
     shared: &Arc<Shared>,
@@ -198,4 +213,48 @@ pub(super) fn session(
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).expect("the system's randomness is available once it has started");
     Session { shared: Arc::clone(shared), peer, role, id, seed, cancel }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(id: usize, millis: u64, dialled: bool, start: Instant) -> Connection {
+        Connection {
+            id: ConnectionId::new_unchecked(id),
+            since: start + Duration::from_millis(millis),
+            dialled,
+            addr: "/ip4/10.0.0.1/udp/1/quic-v1".parse().unwrap(),
+        }
+    }
+
+    /// However two connections came to be, the two sides never close both of them.
+    #[test]
+    fn two_sides_never_close_both_connections() {
+        let start = Instant::now();
+        for apart in [0, 100, 400, 2_900, 3_100, 60_000] {
+            for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
+                for lower in [true, false] {
+                    let close = |flip: bool| {
+                        let old = connection(1, 0, first != flip, start);
+                        let new = connection(2, apart, second != flip, start);
+                        superfluous(&old, &new, lower != flip).map(|c| c.id)
+                    };
+                    let (here, there) = (close(false), close(true));
+                    assert!(here.is_some() || there.is_some(), "both stay, {apart} ms apart");
+                    assert!(here.is_none() || there.is_none() || here == there);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_direct_connection_takes_the_place_of_a_relayed_one() {
+        let start = Instant::now();
+        let mut old = connection(1, 0, true, start);
+        let new = connection(2, 50, true, start);
+        old.addr.push(libp2p::multiaddr::Protocol::P2pCircuit);
+        assert_eq!(superfluous(&old, &new, false).map(|c| c.id), Some(old.id));
+        assert!(superfluous(&new, &old, true).is_none());
+    }
 }

@@ -224,12 +224,12 @@ fn messages_on_unknown_channels_are_dropped() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// However folders come and go and frames are delayed, both sides end with the common ones.
     #[test]
     fn both_sides_agree_in_the_end(
-        steps in prop::collection::vec((0_usize..2, prop::collection::vec(1_u8..4, 0..3), 0_usize..4), 0..8)
+        steps in prop::collection::vec((0_usize..2, prop::collection::vec(1_u8..4, 0..3), 0_usize..4), 0..14)
     ) {
         let mut pair = Pair::new(folders(&[1]), folders(&[2]));
         let mut now = [BTreeSet::from([id(1)]), BTreeSet::from([id(2)])];
