@@ -16,6 +16,8 @@ mod members;
 mod merge;
 mod naming;
 mod overlay;
+#[cfg(test)]
+mod properties;
 mod rebuild;
 #[cfg(test)]
 mod rules;

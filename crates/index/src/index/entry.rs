@@ -113,6 +113,16 @@ impl EntryRec {
         self.values.iter().find(|(other, _)| other == dot).map(|(_, content)| content)
     }
 
+    /// Gives the presence dots that a change of this entry may stand in for: all but those of the
+    /// values that stay.
+    ///
+    /// Logs arrive without causal order, so somebody may see that change and not the value. If the
+    /// change stood in for the value's dot, deleting what is seen would delete the unseen value.
+    pub(super) fn subsumed(&self, replaces: &[Dot]) -> Vec<Dot> {
+        let stays = |dot: &Dot| self.value(dot).is_some() && !replaces.contains(dot);
+        self.presence.iter().copied().filter(|dot| !stays(dot)).collect()
+    }
+
     /// Adds a value unless it was replaced ahead of its arrival.
     pub(super) fn add_value(&mut self, dot: Dot, content: Content) {
         if take(&mut self.values_ahead, &dot) {

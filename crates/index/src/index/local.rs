@@ -84,9 +84,9 @@ impl<S: Storage> Index<S> {
         let replaces = rec.values.iter().filter(|(dot, value)| {
             Some(*dot) == target.dot || old.as_ref().is_some_and(|old| old.same_as(value))
         });
-        let replaces = replaces.map(|(dot, _)| *dot).collect();
+        let replaces: Vec<Dot> = replaces.map(|(dot, _)| *dot).collect();
         self.enable_parents(target.entry, now)?;
-        let (entry, enables) = (target.entry, rec.presence.clone());
+        let (entry, enables) = (target.entry, rec.subsumed(&replaces));
         let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
         Ok(ItemKey { entry, dot: Some(dot) })
     }
@@ -100,12 +100,12 @@ impl<S: Storage> Index<S> {
     ) -> Result<ItemKey, IndexError> {
         let rec = self.known(item.entry)?;
         self.enable_parents(item.entry, now)?;
-        let (entry, enables) = (item.entry, rec.presence.clone());
         // Values of a deleted entry were deleted with it; the edit must not bring them back.
         let mut replaces: Vec<Dot> = item.dot.into_iter().collect();
         if !rec.live {
             replaces.extend(rec.values.iter().map(|(dot, _)| *dot));
         }
+        let (entry, enables) = (item.entry, rec.subsumed(&replaces));
         let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
         Ok(ItemKey { entry, dot: Some(dot) })
     }
@@ -142,7 +142,9 @@ impl<S: Storage> Index<S> {
         let place = Place { parent, name: name.clone() };
         self.check_free(&place, Some(item))?;
         self.check_not_below(item.entry, parent)?;
+        self.break_circles(now)?;
         let target = self.isolate(now, item)?;
+        self.enable_parents(target.entry, now)?;
         self.enable_up_from(parent, now)?;
         for entry in &target.all {
             self.keep_deleted(now, *entry, &place)?;
@@ -161,6 +163,7 @@ impl<S: Storage> Index<S> {
             return Ok(());
         }
         let target = self.isolate(now, item)?;
+        self.enable_parents(target.entry, now)?;
         for entry in target.all {
             if self.known(entry)?.is_dir() {
                 self.delete_dir(now, entry)?;
@@ -178,10 +181,13 @@ impl<S: Storage> Index<S> {
     }
 
     fn delete_dir(&mut self, now: Millis, top: EntryId) -> Result<(), IndexError> {
-        let mut below = self.all_below(top)?;
-        below.push(top);
+        let mut seen = vec![top];
+        let mut unseen = Vec::new();
+        for id in self.all_below(top)? {
+            if self.reaches_root_by_known(id)? { seen.push(id) } else { unseen.push(id) }
+        }
         let mut context = Context::default();
-        for id in &below {
+        for id in &seen {
             let rec = self.known(*id)?;
             // Presence dots are what is deleted; moves are the ways down that were seen.
             let moves = rec.placed.as_ref().map(|placed| placed.dot);
@@ -190,14 +196,31 @@ impl<S: Storage> Index<S> {
             }
         }
         if context.len() > DELETE_AUTHORS_MAX {
-            for id in below {
+            for id in seen {
                 self.delete_entry(now, id)?;
             }
             return Ok(());
         }
+        // What waits for a record that makes its directory known was shown to nobody here.
+        for entry in unseen {
+            let rec = self.known(entry)?;
+            if rec.presence.iter().any(|dot| context.covers(dot)) {
+                let enables = rec.subsumed(&[]);
+                self.log_local(now, Op::Enable { entry, enables })?;
+            }
+        }
         let seen = self.known(top)?.stamp();
         self.log_local(now, Op::DeleteTree { top, seen, context })?;
         Ok(())
+    }
+
+    /// Tells whether an entry's kind is known, and that of all directories that it is in.
+    fn reaches_root_by_known(&self, id: EntryId) -> Result<bool, IndexError> {
+        let rec = self.known(id)?;
+        let Some(place) = self.place(&id, &rec).filter(|_| rec.kind.is_some()) else {
+            return Ok(false);
+        };
+        self.reaches_root(place.parent)
     }
 
     /// Makes what stands beside an item independent of it, and gives what an operation addresses.
@@ -328,8 +351,20 @@ impl<S: Storage> Index<S> {
         let rec = self.known(entry)?;
         let from = self.place(&entry, &rec).cloned().ok_or(IndexError::NotShown(entry))?;
         let stamp = self.next_stamp(rec.stamp(), now);
-        let enables = rec.presence.clone();
+        let enables = rec.subsumed(&[]);
         self.log_local(now, Op::Move { entry, place, stamp, from, enables })?;
+        Ok(())
+    }
+
+    /// Moves what circles of moves have displaced to where it is shown, so that a further move does
+    /// not show it, or the moved one, elsewhere.
+    fn break_circles(&mut self, now: Millis) -> Result<(), IndexError> {
+        let displaced = self.displaced.clone();
+        for (entry, place) in displaced {
+            if let Some(place) = place {
+                self.move_entry(now, entry, place)?;
+            }
+        }
         Ok(())
     }
 
@@ -382,7 +417,7 @@ impl<S: Storage> Index<S> {
         for id in self.all_below(dir)? {
             let rec = self.known(id)?;
             if rec.live {
-                let enables = rec.presence.clone();
+                let enables = rec.subsumed(&[]);
                 self.log_local(now, Op::Enable { entry: id, enables })?;
             }
         }
@@ -403,7 +438,7 @@ impl<S: Storage> Index<S> {
         while at != EntryId::ROOT {
             let Some(rec) = self.entry(&at)? else { return Ok(()) };
             if !rec.live && rec.is_dir() {
-                let enables = rec.presence.clone();
+                let enables = rec.subsumed(&[]);
                 self.log_local(now, Op::Enable { entry: at, enables })?;
             }
             let Some(place) = self.place(&at, &rec) else { return Ok(()) };

@@ -22,6 +22,13 @@ const UNCUT_NAME_BYTES_MAX: usize = 160;
 /// A slot of the view: the directories that are shown as one, and a name in them.
 type UnionSlot = (Vec<EntryId>, SafeName);
 
+/// What is shown, each slot counted once: a place that is taken may lie below the one that is left.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    counted: BTreeSet<UnionSlot>,
+}
+
 /// An entry that claims a slot.
 pub(super) type Claimant = (EntryId, Arc<EntryRec>);
 
@@ -313,7 +320,7 @@ impl<S: Storage> Index<S> {
         places: &[Option<&Place>],
         area: bool,
     ) -> Result<Counts, IndexError> {
-        let mut counts = Counts::default();
+        let mut tally = Tally::default();
         let mut slots: BTreeSet<UnionSlot> = BTreeSet::new();
         for place in places.iter().flatten() {
             if self.reaches_root(place.parent)? {
@@ -322,35 +329,40 @@ impl<S: Storage> Index<S> {
         }
         self.changed.insert(*id);
         for (members, name) in slots {
-            let dirs = self.count_slot(&members, &name, &mut counts)?;
+            let dirs = self.count_slot(&members, &name, &mut tally)?;
             self.note_neighbours(&members, &name)?;
             if area && !dirs.is_empty() {
-                self.count_below(dirs, &mut counts)?;
+                self.count_below(dirs, &mut tally)?;
             }
         }
         if area {
-            self.count_unwanted(id, &mut counts)?;
+            self.count_unwanted(id, &mut tally)?;
         }
-        Ok(counts)
+        Ok(tally.counts)
     }
 
     /// Counts what is in a directory that is not wanted itself: it stands for itself alone, in the
     /// moment between a child's becoming wanted and its own.
-    fn count_unwanted(&mut self, id: &EntryId, counts: &mut Counts) -> Result<(), IndexError> {
+    fn count_unwanted(&mut self, id: &EntryId, tally: &mut Tally) -> Result<(), IndexError> {
         let unwanted = self.entry(id)?.filter(|rec| rec.is_dir() && !rec.wanted());
         if unwanted.is_some() && self.reaches_root(*id)? {
-            self.count_below(vec![*id], counts)?;
+            self.count_below(vec![*id], tally)?;
         }
         Ok(())
     }
 
-    /// Counts one slot's items, and gives the directories that are shown as one in it.
-    pub(super) fn count_slot(
+    /// Counts one slot's items, and gives the directories that are shown as one in it; none if the
+    /// slot was counted already.
+    fn count_slot(
         &mut self,
         members: &[EntryId],
         name: &SafeName,
-        counts: &mut Counts,
+        tally: &mut Tally,
     ) -> Result<Vec<EntryId>, IndexError> {
+        if !tally.counted.insert((members.to_vec(), name.clone())) {
+            return Ok(Vec::new());
+        }
+        let counts = &mut tally.counts;
         let claimants = self.claimants_in(members, name)?;
         self.changed.extend(claimants.iter().map(|(id, _)| *id));
         let slot = super::view::slot_of(members, name, &claimants);
@@ -364,15 +376,15 @@ impl<S: Storage> Index<S> {
     }
 
     /// Counts all that lies below directories that are shown as one.
-    pub(super) fn count_below(
+    fn count_below(
         &mut self,
         dirs: Vec<EntryId>,
-        counts: &mut Counts,
+        tally: &mut Tally,
     ) -> Result<(), IndexError> {
         let mut unions = vec![dirs];
         while let Some(members) = unions.pop() {
             for name in self.names_in(&members)? {
-                let dirs = self.count_slot(&members, &name, counts)?;
+                let dirs = self.count_slot(&members, &name, tally)?;
                 if !dirs.is_empty() {
                     unions.push(dirs);
                 }
