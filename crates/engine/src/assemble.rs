@@ -13,7 +13,7 @@ use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 use crate::serve;
 
 /// A temporary file that is being filled.
-pub(crate) struct Assembly {
+pub struct Assembly {
     file: Box<dyn WriteAt>,
     /// Where each block that is still missing belongs.
     missing: BTreeMap<Hash, Vec<(u64, u32)>>,
@@ -25,7 +25,7 @@ impl Assembly {
     ///
     /// # Errors
     /// Whatever the disk reports.
-    pub(crate) fn begin<F: Fs, S: Storage>(
+    pub fn begin<F: Fs, S: Storage>(
         fs: &F,
         rows: &DiskTable<S>,
         manifest: &Manifest,
@@ -54,7 +54,7 @@ impl Assembly {
     }
 
     /// The blocks to fetch, in the order of the file, each once.
-    pub(crate) fn missing(&self) -> &[BlockRef] {
+    pub fn missing(&self) -> &[BlockRef] {
         &self.order
     }
 
@@ -88,7 +88,7 @@ impl Assembly {
     ///
     /// # Errors
     /// Whatever the disk reports.
-    pub(crate) fn supply(&mut self, hash: &Hash, data: &Bytes) -> Result<(), FsError> {
+    pub fn supply(&mut self, hash: &Hash, data: &Bytes) -> Result<(), FsError> {
         for (offset, len) in self.missing.remove(hash).unwrap_or_default() {
             if data.len() == len as usize {
                 self.file.write_at(data, offset)?;
@@ -98,7 +98,7 @@ impl Assembly {
     }
 
     /// Whether every block is there.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }
 
@@ -106,7 +106,7 @@ impl Assembly {
     ///
     /// # Errors
     /// Whatever the disk reports.
-    pub(crate) fn sync(&self) -> Result<(), FsError> {
+    pub fn sync(&self) -> Result<(), FsError> {
         self.file.sync()
     }
 }

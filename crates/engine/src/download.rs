@@ -42,7 +42,7 @@ pub enum DownloadError {
 ///
 /// # Errors
 /// Whatever the disk reports; [`FsErrorKind::Busy`] when the file changed.
-pub(crate) fn hash_file<F: Fs>(
+pub fn hash_file<F: Fs>(
     fs: &F,
     path: &RelPath,
     stat: &Stat,
@@ -85,7 +85,9 @@ where
     let missing = assembly.missing().to_vec();
     let fetcher = Arc::clone(shell);
     let task = tokio::spawn(async move {
-        fetcher.network.fetch(fetcher.folder, missing, Priority::Normal, sink).await;
+        if !missing.is_empty() {
+            fetcher.network.fetch(fetcher.folder, missing, Priority::Normal, sink).await;
+        }
     });
     let mut batch: Vec<Fetched> = Vec::new();
     let mut unsynced = 0;

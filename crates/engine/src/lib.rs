@@ -4,8 +4,10 @@
 //! The middle is [`folder::Folder`], a state machine without threads or sockets; [`runner`] gives
 //! it a thread, [`node`] a home and a mesh, and [`pair`] a second directory on the same machine.
 
+pub mod assemble;
 pub mod clock;
 pub mod doctor;
+pub mod download;
 pub mod folder;
 pub mod home;
 pub mod manifests;
@@ -13,13 +15,12 @@ pub mod network;
 pub mod node;
 pub mod pair;
 pub mod runner;
+pub mod serve;
+pub mod take_up;
 pub mod types;
 
-mod assemble;
 mod book;
-mod download;
 mod open;
-mod serve;
 
 pub use home::{Home, HomeError};
 pub use node::{Node, NodeConfig, NodeError};

@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys, Hash, Tier};
+use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys};
 use dunlin_index::storage::{SledSpace, SledStore};
-use dunlin_index::{Batch, Config, Index, KeyVerifier, Storage, StorageError};
+use dunlin_index::{Batch, Config, KeyVerifier, Storage, StorageError};
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, RealFs};
 use dunlin_tree::marker::{Marker, RootError};
@@ -15,11 +14,12 @@ use dunlin_tree::watch::Watcher;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::Clock;
-use crate::folder::{Folder, Parts};
-use crate::manifests::ManifestStore;
+use crate::folder::Folder;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
-use crate::runner::{APPLIED_KEY, Command, Opened, Opener, RUNNING_KEY, Shell};
+use crate::runner::{Command, Opened, Opener, Shell};
+use crate::serve::FolderBlocks;
+use crate::take_up::{Spaces, Start, take_up};
 use crate::types::Event;
 
 /// Keys that are deleted at a time when a folder's part of the database is erased.
@@ -47,24 +47,14 @@ pub(crate) struct OpenFolder {
     pub(crate) serve: TakeBlocks,
 }
 
-/// The key spaces of a folder in the database.
-struct Spaces {
-    index: SledSpace,
-    rows: SledSpace,
-    manifests: SledSpace,
-    meta: SledSpace,
-}
-
-impl Spaces {
-    fn of(store: &SledStore, folder: FolderId, space: &[u8]) -> Self {
-        let space = |kind: u8| {
-            let mut prefix = vec![kind];
-            prefix.extend_from_slice(&folder.0);
-            prefix.extend_from_slice(space);
-            store.space(&prefix)
-        };
-        Self { index: space(b'i'), rows: space(b'r'), manifests: space(b'm'), meta: space(b's') }
-    }
+fn spaces_of(store: &SledStore, folder: FolderId, space: &[u8]) -> Spaces<SledSpace> {
+    let space = |kind: u8| {
+        let mut prefix = vec![kind];
+        prefix.extend_from_slice(&folder.0);
+        prefix.extend_from_slice(space);
+        store.space(&prefix)
+    };
+    Spaces { index: space(b'i'), rows: space(b'r'), manifests: space(b'm'), meta: space(b's') }
 }
 
 /// Makes an opener for a folder's thread.
@@ -81,11 +71,9 @@ fn open(
     let device = open.key.device();
     let folder = open.keys.folder();
     let fs = Arc::new(open_fs(&open.path, open.private.as_deref()).map_err(|error| say(&error))?);
-    let marker = fs.root_check(&Marker::new(folder, device)).map_err(|error| say(&error))?;
 
-    let spaces = Spaces::of(&open.store, folder, &open.space);
+    let spaces = spaces_of(&open.store, folder, &open.space);
     let now = open.clock.now();
-    let fresh_epoch = u64::from_le_bytes(random()[..8].try_into().unwrap_or([1; 8]));
     let config = Config {
         folder,
         id_key: open.keys.id_key().unwrap_or([0; 32]),
@@ -94,49 +82,28 @@ fn open(
         admission: open.keys.admit(device),
         name: open.device_name.clone(),
         verifier: Arc::new(KeyVerifier(open.keys.clone())),
-        fresh_epoch,
+        fresh_epoch: u64::from_le_bytes(random()[..8].try_into().unwrap_or([1; 8])),
     };
-    let mut index = Index::open(spaces.index, config, now).map_err(|error| say(&error))?;
-    let author = index.author();
-    if marker.epoch == author.epoch && marker.sequence > index.context().get(&author) {
-        // The database is older than the folder: it was restored from a backup (rule 8).
-        index.open_new_epoch(fresh_epoch, now).map_err(|error| say(&error))?;
-    }
-    // A new epoch begins with this device's admission, which the others need before all else.
-    index.commit(&*open.key).map_err(|error| say(&error))?;
-    let rows = DiskTable::open(spaces.rows.clone()).map_err(|error| say(&error))?;
-    let readable = Arc::new(DiskTable::open(spaces.rows).map_err(|error| say(&error))?);
-    let manifests = ManifestStore::new(spaces.manifests);
-    manifests.sweep(&rows).map_err(|error| say(&error))?;
-    let applied = spaces.meta.get(APPLIED_KEY).map_err(|error| say(&error))?;
-    let applied = applied.and_then(|bytes| bytes.try_into().ok()).map(Hash);
-
-    let after_crash = spaces.meta.get(RUNNING_KEY).map_err(|error| say(&error))?.is_some();
-    let mut running = Batch::new();
-    running.put(RUNNING_KEY, [1]);
-    spaces.meta.commit(running).map_err(|error| say(&error))?;
-
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let start = Start {
+        name: name.clone(),
+        fs: Arc::clone(&fs),
+        spaces: spaces.clone(),
+        config,
+        signer: Arc::clone(&open.key) as _,
+        seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
+        scan_threads: threads,
+    };
+    let parts = take_up(start, now).map_err(|error| say(&error))?;
+    let manifests = parts.manifests.clone();
+    let readable = Arc::new(DiskTable::open(spaces.rows).map_err(|error| say(&error))?);
     let watcher = watch(&open.path, commands);
     if let Err(error) = &watcher {
         let message = format!("{name}: changes are only found by scans: {error}");
         // Without a listener there is nobody to tell.
         let _ = open.events.send(Event::Warning { folder: Some(name.clone()), message });
     }
-    let mut state = Folder::new(Parts {
-        name: name.clone(),
-        fs: Arc::clone(&fs),
-        index,
-        rows,
-        signer: Arc::clone(&open.key) as _,
-        seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
-        writable: open.keys.tier() == Tier::Write,
-        scan_threads: threads,
-        marker,
-        manifests: manifests.clone(),
-        applied,
-        after_crash,
-    });
+    let mut state = Folder::new(parts);
     if open.paused {
         state.pause(now);
     }
@@ -199,7 +166,7 @@ pub(crate) fn release(path: &Path) {
 /// # Errors
 /// Fails when the storage does.
 pub(crate) fn erase(store: &SledStore, folder: FolderId) -> Result<(), StorageError> {
-    let spaces = Spaces::of(store, folder, &[]);
+    let spaces = spaces_of(store, folder, &[]);
     for space in [spaces.index, spaces.rows, spaces.manifests, spaces.meta] {
         loop {
             let page = space.scan(&[], None, ERASE_PAGE)?;
@@ -214,24 +181,4 @@ pub(crate) fn erase(store: &SledStore, folder: FolderId) -> Result<(), StorageEr
         }
     }
     store.space(b"book/").flush()
-}
-
-/// The blocks of one folder.
-struct FolderBlocks {
-    fs: Arc<RealFs>,
-    rows: Arc<DiskTable<SledSpace>>,
-    manifests: ManifestStore<SledSpace>,
-}
-
-impl ServeBlocks for FolderBlocks {
-    fn read(&self, hash: &Hash) -> Option<Bytes> {
-        match crate::serve::read_block(&*self.fs, &self.rows, hash) {
-            Ok(Some(data)) => Some(data),
-            Ok(None) => self.manifests.get(hash).ok().flatten(),
-            Err(error) => {
-                tracing::warn!(%error, "a block could not be looked up");
-                None
-            }
-        }
-    }
 }

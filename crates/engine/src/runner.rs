@@ -25,6 +25,7 @@ use crate::download::{self, DownloadError};
 use crate::folder::{Action, Folder, LargeFile};
 use crate::manifests::ManifestStore;
 use crate::network::Network;
+use crate::take_up;
 use crate::types::{Event, FolderState, Problem};
 
 /// Commands that wait for a folder's thread.
@@ -442,25 +443,18 @@ where
     /// Keeps the fingerprint of the state that is whole on disk, so that the next start need not
     /// compare everything.
     fn store_applied(&mut self) {
-        let applied = self.folder.applied();
-        if applied.is_none() || applied == self.applied {
-            return;
-        }
-        let mut batch = dunlin_index::Batch::new();
-        let hash = applied.map(|hash| hash.0.to_vec()).unwrap_or_default();
-        batch.put(APPLIED_KEY.to_vec(), hash);
-        if self.shell.meta.commit(batch).is_ok() {
-            self.applied = applied;
+        let Some(applied) = self.folder.applied() else { return };
+        if self.applied != Some(applied)
+            && take_up::store_applied(&self.shell.meta, &applied).is_ok()
+        {
+            self.applied = Some(applied);
         }
     }
 
     fn finish(&mut self) {
         self.folder.close();
         self.perform();
-        let mut stopped = dunlin_index::Batch::new();
-        stopped.delete(RUNNING_KEY);
-        let meta = &self.shell.meta;
-        if let Err(error) = meta.commit(stopped).and_then(|()| meta.flush()) {
+        if let Err(error) = take_up::store_closed(&self.shell.meta) {
             tracing::warn!(%error, "this end will look like a crash at the next start");
         }
     }
@@ -586,12 +580,6 @@ where
         });
     }
 }
-
-/// The key, in a folder's own space for settings, of the state that was whole on disk.
-pub const APPLIED_KEY: &[u8] = b"applied";
-
-/// The key, in the same space, that is there while a folder is open.
-pub const RUNNING_KEY: &[u8] = b"running";
 
 fn held(result: Result<bool, dunlin_index::IndexError>) -> Result<(), String> {
     match result {

@@ -1,5 +1,7 @@
 //! Reads blocks for others, and for this device itself, from the files on this disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dunlin_blocks::address;
 use dunlin_identity::Hash;
@@ -8,6 +10,8 @@ use dunlin_tree::disk::{BlockLocation, DiskTable};
 use dunlin_tree::fs::Fs;
 
 use crate::folder::table_error;
+use crate::manifests::ManifestStore;
+use crate::network::ServeBlocks;
 
 /// Reads a block from any file of this folder that holds it, and checks its hash. A file that has
 /// changed or gone is passed over.
@@ -44,4 +48,27 @@ fn read_location<F: Fs, S: Storage>(
         }
     }
     Ok((address(&data) == *hash).then(|| Bytes::from(data)))
+}
+
+/// The blocks of one folder, manifest pieces included.
+pub struct FolderBlocks<F, S: Storage> {
+    /// The user's files.
+    pub fs: Arc<F>,
+    /// What is on this disk.
+    pub rows: Arc<DiskTable<S>>,
+    /// Manifest pieces.
+    pub manifests: ManifestStore<S>,
+}
+
+impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
+    fn read(&self, hash: &Hash) -> Option<Bytes> {
+        match read_block(&*self.fs, &self.rows, hash) {
+            Ok(Some(data)) => Some(data),
+            Ok(None) => self.manifests.get(hash).ok().flatten(),
+            Err(error) => {
+                tracing::warn!(%error, "a block could not be looked up");
+                None
+            }
+        }
+    }
 }
