@@ -184,7 +184,7 @@ fn a_git_work_tree_arrives_whole_when_branches_are_checked_out() {
         write(tree.join(format!("src/m{i}/lib.rs")), format!("// other {i}\n"));
         git_a(&["mv", &format!("src/m{}/lib.rs", i + 10), &format!("src/m{i}/moved.rs")]);
     }
-    git_a(&["rm", "-qr", "src/m5"]);
+    git_a(&["rm", "-qrf", "src/m5"]);
     write(tree.join("new.rs"), "// new\n");
     git_a(&["add", "."]);
     git_a(&["commit", "-qm", "other"]);

@@ -46,7 +46,7 @@ mod rows;
 pub use content::LargeFile;
 pub(crate) use rows::table_error;
 
-use hold::Held;
+use hold::{Held, Vanishing};
 
 /// How many small contents are asked for at a time.
 pub const SMALL_IN_FLIGHT: usize = 4096;
@@ -59,6 +59,12 @@ const FAULT_RETRY_MS: Millis = 5_000;
 /// What the state machine could not do at once (a file that was just changing, say) is tried again
 /// after this time, if no event brings it about before.
 const RETRY_MS: Millis = 500;
+
+/// Contents that nobody had are asked for again after this time.
+const MISSED_RETRY_MS: Millis = 5_000;
+/// The folder's directory is looked for this often, also when nothing happens in it: a mount that
+/// hides it gives no event.
+const ROOT_CHECK_MS: Millis = 2_000;
 
 /// What the state machine asks of its shell.
 #[derive(Debug)]
@@ -130,6 +136,7 @@ pub struct Folder<F, S: Storage> {
     retry: BTreeSet<EntryId>,
     retry_at: Option<Millis>,
     needs: content::Needs,
+    vanishing: Vanishing,
     held: Held,
     /// The user has released the deletions that were held: the next pass does them.
     released: bool,
@@ -139,6 +146,8 @@ pub struct Folder<F, S: Storage> {
     paused: bool,
     fault: Option<String>,
     fault_retry_at: Option<Millis>,
+    missed_retry_at: Option<Millis>,
+    root_check_at: Millis,
     /// The directory or the database is not what was opened: the shell must open it anew.
     reopen: bool,
     scan_wanted: bool,
@@ -173,6 +182,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             retry: BTreeSet::new(),
             retry_at: None,
             needs: content::Needs::default(),
+            vanishing: Vanishing::default(),
             held: Held::default(),
             released: false,
             hashing: BTreeMap::new(),
@@ -180,6 +190,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             paused: false,
             fault: None,
             fault_retry_at: None,
+            missed_retry_at: None,
+            root_check_at: 0,
             reopen: false,
             scan_wanted: true,
             scanning: false,
@@ -207,7 +219,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// When [`Folder::tick`] wants to be called next.
     pub fn next_tick(&self, now: Millis) -> Millis {
         let mut next = self.replicator.next_tick(now);
-        let timers = [self.settler.next_due(), self.retry_at, self.fault_retry_at];
+        let mut timers = vec![self.fault_retry_at];
+        if self.is_running() {
+            timers.extend([self.settler.next_due(), self.retry_at, self.vanishing.next_due()]);
+            timers.extend([self.missed_retry_at, Some(self.root_check_at)]);
+        }
         for at in timers.into_iter().flatten() {
             next = next.min(at);
         }
@@ -223,12 +239,22 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.fault_retry_at = None;
             self.recover(now);
         }
+        if self.is_running() && self.root_check_at <= now {
+            self.root_check_at = now + ROOT_CHECK_MS;
+            self.check_root(now);
+        }
         if self.is_running() {
             if self.scan_wanted {
                 self.run_scan(now);
             }
             if let Some(due) = self.settler.due(now) {
                 self.settled(due, now);
+            }
+            self.take_vanished(now);
+            if self.missed_retry_at.is_some_and(|at| at <= now) {
+                self.missed_retry_at = None;
+                self.needs.peers_changed();
+                self.work(now);
             }
             if self.retry_at.is_some_and(|at| at <= now) {
                 self.retry_at = None;
@@ -249,6 +275,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// The watcher saw something.
     pub fn event(&mut self, event: RawEvent, now: Millis) {
+        self.note_removal(event.kind, now);
         self.push_event(event, now);
     }
 
@@ -275,7 +302,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Whether nothing is left to do here: no event waits, nothing is missing.
     pub fn is_settled(&self) -> bool {
-        self.state() == FolderState::Idle && self.settler.next_due().is_none()
+        self.state() == FolderState::Idle
+            && self.settler.next_due().is_none()
+            && self.vanishing.is_empty()
     }
 
     /// A message of a member came, directly or by gossip.
@@ -316,7 +345,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for (hash, data) in blobs {
             match data {
                 Some(data) => self.dirty.extend(self.needs.arrived(hash, data)),
-                None => self.needs.missed(&hash),
+                None => self.missed(&hash, now),
             }
         }
         if self.is_running() {
@@ -336,7 +365,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         match result {
             Ok((temp, hash)) => self.dirty.extend(self.needs.downloaded(root, temp, hash)),
             Err(error) => {
-                self.needs.missed(&root);
+                self.missed(&root, now);
                 match error {
                     DownloadError::Fs(error) if error.kind().pauses_folder() => {
                         self.set_fault(&error, now);
@@ -490,6 +519,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 error: state.1,
             });
         }
+    }
+
+    fn missed(&mut self, root: &Hash, now: Millis) {
+        self.needs.missed(root);
+        self.missed_retry_at.get_or_insert(now + MISSED_RETRY_MS);
     }
 
     fn retry_later(&mut self, entry: EntryId, now: Millis) {

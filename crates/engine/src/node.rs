@@ -27,7 +27,7 @@ use crate::types::{
 const EVENTS: usize = 4096;
 /// Bytes that sled keeps in memory. The index is read through it; more helps only folders with
 /// hundreds of thousands of files.
-const DATABASE_CACHE_BYTES: u64 = 24 << 20;
+const DATABASE_CACHE_BYTES: u64 = dunlin_index::storage::DEFAULT_CACHE_BYTES;
 /// The address book's size: beyond it the oldest addresses go.
 const ADDRESSES_MAX: usize = 256;
 
@@ -640,11 +640,13 @@ impl Node {
                 MeshEvent::Listening(_) => self.save_listen(),
                 MeshEvent::MemberUp { peer, folder, path, block_addrs, .. } => {
                     self.0.transfer.set_peer(peer, block_addrs);
-                    self.seen(folder, peer, Some(path));
+                    let _ = self.seen(folder, peer, Some(path));
                     self.command(folder, Command::PeerUp(peer)).await;
                 }
                 MeshEvent::MemberDown { peer, folder } => {
-                    self.seen(folder, peer, None);
+                    if self.seen(folder, peer, None) {
+                        self.0.transfer.peer_gone(&peer);
+                    }
                     self.command(folder, Command::PeerDown(peer)).await;
                 }
                 MeshEvent::Message { peer, folder, message }
@@ -684,9 +686,11 @@ impl Node {
         }
     }
 
-    fn seen(&self, folder: FolderId, peer: DeviceId, path: Option<PathKind>) {
+    /// Notes whether a device is connected in a folder. True when it is connected in none any
+    /// more.
+    fn seen(&self, folder: FolderId, peer: DeviceId, path: Option<PathKind>) -> bool {
         let mut folders = lock_of(&self.0.folders);
-        let Some(running) = folders.get_mut(&folder) else { return };
+        let Some(running) = folders.get_mut(&folder) else { return false };
         let seen = running.seen.entry(peer).or_default();
         let was = seen.connected.is_some();
         *seen = Seen { connected: path, last_ms: Some(self.0.clock.now()) };
@@ -697,6 +701,9 @@ impl Node {
             .map(|(device, _)| *device)
             .collect();
         let (name, device) = (running.config.name.clone(), peer.to_string());
+        let gone = !folders
+            .values()
+            .any(|folder| folder.seen.get(&peer).is_some_and(|seen| seen.connected.is_some()));
         drop(folders);
         let mut door = self.0.door.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, members)) = door.get_mut(&folder) {
@@ -708,10 +715,11 @@ impl Node {
         let event = match (was, path) {
             (false, Some(_)) => Event::DeviceConnected { folder: name, device },
             (true, None) => Event::DeviceDisconnected { folder: name, device },
-            _ => return,
+            _ => return gone,
         };
         // Without a listener there is nobody to tell.
         let _ = self.0.events.send(event);
+        gone
     }
 }
 

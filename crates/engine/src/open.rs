@@ -127,7 +127,7 @@ fn open(
 
 fn open_fs(path: &Path, private: Option<&Path>) -> Result<RealFs, RootError> {
     match private {
-        Some(_private) => RealFs::open(path),
+        Some(private) => RealFs::open_apart(path, private),
         None => RealFs::open(path),
     }
 }
@@ -158,7 +158,11 @@ pub(crate) fn adopt(
 /// Takes the marker out of a directory that is not synced any more. The user's files and the
 /// version store stay.
 pub(crate) fn release(path: &Path) {
-    let _ = path;
+    if let Ok(fs) = RealFs::open(path)
+        && let Err(error) = fs.remove_marker()
+    {
+        tracing::warn!(%error, "the folder's marker stays");
+    }
 }
 
 /// Erases what the database holds of a folder.

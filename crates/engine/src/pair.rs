@@ -138,6 +138,7 @@ impl Pair {
         let mut runners = Vec::new();
         for (at, side) in sides.iter().enumerate() {
             let private = state.path().join(if at == 0 { "a" } else { "b" });
+            std::fs::create_dir_all(&private)?;
             let mut keys = side.keys.clone();
             if config.one_way && at == 1 {
                 keys = keys.weaken(Tier::Read).unwrap_or(keys);

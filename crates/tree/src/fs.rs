@@ -132,6 +132,12 @@ pub trait Fs: Send + Sync {
     /// Whatever the disk reports.
     fn write_marker(&self, marker: &Marker) -> Result<(), FsError>;
 
+    /// Removes the marker: this directory is not synced any more.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NotFound`], and whatever else the disk reports.
+    fn remove_marker(&self) -> Result<(), FsError>;
+
     /// What is at `path`; `None` when nothing is. A symlink is not followed.
     ///
     /// # Errors

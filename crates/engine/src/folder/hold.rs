@@ -1,10 +1,151 @@
 //! Mass deletions wait for the user's word (rule 10).
 
+use std::collections::{BTreeSet, VecDeque};
+
+use dunlin_index::{Millis, Storage};
 use dunlin_tree::disk::RowId;
-use std::collections::BTreeSet;
+use dunlin_tree::fs::Fs;
+use dunlin_tree::scan::LocalChange;
+use dunlin_tree::settle::{RENAME_WINDOW_MS, RawKind};
+
+use super::Folder;
+use super::rows::{path_of, table_error, total, tree_items};
 
 /// More than this many entries, and more than half of the folder, at once is a mass deletion.
 const HOLD_ABOVE: u64 = 20;
+
+/// A burst of deletions is taken as a whole when none came for so long…
+const QUIET_MS: Millis = RENAME_WINDOW_MS + 50;
+/// …or when it has lasted so long.
+const BURST_MS_MAX: Millis = 5_000;
+/// Deletions count together for so long, so that a slow mass deletion is one too.
+const RECENT_MS: Millis = 60_000;
+
+/// Deletions on this disk that are not yet told to anyone.
+#[derive(Debug, Default)]
+pub(super) struct Vanishing {
+    rows: BTreeSet<RowId>,
+    first_at: Millis,
+    last_at: Millis,
+    /// How many entries were deleted when.
+    recent: VecDeque<(Millis, u64)>,
+}
+
+impl Vanishing {
+    /// Whether no deletion waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// When the burst can be judged as a whole.
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        let due = (self.last_at + QUIET_MS).min(self.first_at + BURST_MS_MAX);
+        (!self.rows.is_empty()).then_some(due)
+    }
+
+    fn deleted_recently(&mut self, now: Millis) -> u64 {
+        while self.recent.front().is_some_and(|(at, _)| at + RECENT_MS < now) {
+            self.recent.pop_front();
+        }
+        self.recent.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// Notes that something was removed, so that the burst it belongs to is judged as a whole.
+    pub(super) fn note_removal(&mut self, kind: RawKind, now: Millis) {
+        if matches!(kind, RawKind::Remove | RawKind::MovedFrom { .. }) {
+            self.vanishing.last_at = now;
+        }
+    }
+
+    /// Takes the deletions out of a batch: they wait until the burst is over.
+    pub(super) fn defer_deletions(
+        &mut self,
+        changes: Vec<LocalChange>,
+        now: Millis,
+    ) -> Vec<LocalChange> {
+        let mut rest = Vec::with_capacity(changes.len());
+        for change in changes {
+            match change {
+                // It is held already.
+                LocalChange::Vanished { row, .. } if self.is_held(row) => {}
+                // What has lost its name to another in this batch is not part of a burst.
+                LocalChange::Vanished { row, .. } if self.has_place(row) => {
+                    if self.vanishing.rows.is_empty() {
+                        self.vanishing.first_at = now;
+                        self.vanishing.last_at =
+                            self.vanishing.last_at.max(now - QUIET_MS.min(now));
+                    }
+                    self.vanishing.rows.insert(row);
+                }
+                change => rest.push(change),
+            }
+        }
+        rest
+    }
+
+    fn has_place(&self, row: RowId) -> bool {
+        matches!(self.rows.path(row), Ok(Some(_)))
+    }
+
+    /// Carries out the deletions of a burst that is over, or holds them for the user's word.
+    pub(super) fn take_vanished(&mut self, now: Millis) {
+        if !self.vanishing.next_due().is_some_and(|at| at <= now) || !self.check_root(now) {
+            return;
+        }
+        let rows = std::mem::take(&mut self.vanishing.rows);
+        let mut gone = Vec::new();
+        let mut count = 0;
+        for id in rows {
+            let Ok(Some(row)) = self.rows.get(id) else { continue };
+            let Ok(path) = path_of(&self.rows, id) else { continue };
+            // What has come back meanwhile is looked at as what it is now.
+            match self.fs.stat(&path) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    self.look_again(path, now);
+                    continue;
+                }
+                Err(error) => return self.set_fault(&error, now),
+            }
+            match tree_items(&self.rows, &row) {
+                Ok(items) => count += items.len() as u64,
+                Err(error) => return self.storage_fault(&error, now),
+            }
+            gone.push(LocalChange::Vanished { row: id, path });
+        }
+        let recent = self.vanishing.deleted_recently(now);
+        let mass = Held::is_mass(count + recent, total(&self.rows) + recent);
+        if self.writable && mass {
+            for change in gone {
+                if let LocalChange::Vanished { row, .. } = change {
+                    self.held.local.insert(row);
+                }
+            }
+            self.held.entries = count;
+            return;
+        }
+        self.vanishing.recent.push_back((now, count));
+        self.carry_out(gone, false, now);
+        self.work(now);
+    }
+
+    /// Whether a row, or a directory above it, waits for the user's word.
+    pub(super) fn is_held(&self, row: RowId) -> bool {
+        let mut at = Some(row);
+        while let Some(id) = at {
+            if self.held.local.contains(&id) {
+                return true;
+            }
+            at = match self.rows.get(id).map_err(table_error) {
+                Ok(Some(row)) if row.parent != RowId::ROOT => Some(row.parent),
+                _ => None,
+            };
+        }
+        false
+    }
+}
 
 /// Deletions that wait for `folder approve` or `folder undo`.
 #[derive(Debug, Default)]

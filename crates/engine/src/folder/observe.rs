@@ -12,7 +12,7 @@ use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
 use super::rows::{blocks_of, holds, new_row, row_of_item, set_content, table_error};
-use super::{Action, Folder, Held};
+use super::{Action, Folder};
 use crate::types::{Event, Problem};
 
 /// Contents up to this size travel with the change itself.
@@ -175,7 +175,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if changes.is_empty() {
             return;
         }
-        let changes = self.hold_mass_deletion(changes);
+        let changes = self.defer_deletions(changes, now);
+        self.carry_out(changes, whole, now);
+    }
+
+    /// Carries local changes out, and sends them.
+    pub(super) fn carry_out(&mut self, changes: Vec<LocalChange>, whole: bool, now: Millis) {
+        if changes.is_empty() {
+            return;
+        }
         let mut batch = Batch { whole, ..Batch::default() };
         for change in changes {
             if !self.writable {
@@ -639,30 +647,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.rows.remove_tree(row.id).map_err(table_error)?;
         Ok(())
-    }
-
-    /// Holds the deletions of a batch back if they are a mass deletion.
-    fn hold_mass_deletion(&mut self, changes: Vec<LocalChange>) -> Vec<LocalChange> {
-        let mut gone = Vec::new();
-        let mut count = 0;
-        for change in &changes {
-            if let LocalChange::Vanished { row, .. } = change
-                && let Ok(Some(row)) = self.rows.get(*row)
-            {
-                count +=
-                    super::rows::tree_items(&self.rows, &row).map_or(1, |all| all.len() as u64);
-                gone.push(row.id);
-            }
-        }
-        if !self.writable || !Held::is_mass(count, super::rows::total(&self.rows)) {
-            return changes;
-        }
-        self.held.local.extend(gone);
-        self.held.entries = count;
-        changes
-            .into_iter()
-            .filter(|change| !matches!(change, LocalChange::Vanished { .. }))
-            .collect()
     }
 }
 

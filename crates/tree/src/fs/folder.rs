@@ -227,6 +227,10 @@ impl<V: Volume> Fs for Folder<V> {
         self.check_marker(expected, found, &at)
     }
 
+    fn remove_marker(&self) -> Result<(), FsError> {
+        self.volume.unlink(Place::Own(MARKER))
+    }
+
     fn write_marker(&self, marker: &Marker) -> Result<(), FsError> {
         let marker = Marker {
             device_number: self.root.dev,

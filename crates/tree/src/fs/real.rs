@@ -38,6 +38,8 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 pub struct Kernel {
     root: OwnedFd,
     path: PathBuf,
+    /// Where the private area is, if not in `.dunlin` below the root.
+    apart: Option<OwnedFd>,
     /// `st_dev` of the root.
     dev: u64,
     /// Whether the kernel has `openat2`.
@@ -52,6 +54,21 @@ impl RealFs {
     /// [`RootError::Missing`], [`RootError::NotADirectory`], or what the disk reports.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, RootError> {
         Folder::on(Kernel::open(path.as_ref())?)
+    }
+
+    /// Opens the folder at `path` with its private area in the directory `private`, so that nothing
+    /// of Dunlin's stands in the folder. Both must be on one file system, since files are put in
+    /// place by renaming; where they are not, the private area is in the folder after all.
+    ///
+    /// # Errors
+    /// As [`RealFs::open`].
+    pub fn open_apart(path: &Path, private: &Path) -> Result<Self, RootError> {
+        let mut kernel = Kernel::open(path)?;
+        let own = Kernel::open(private)?;
+        if own.dev == kernel.dev {
+            kernel.apart = Some(own.root);
+        }
+        Folder::on(kernel)
     }
 }
 
@@ -82,7 +99,7 @@ impl Kernel {
         // A sandbox may answer EPERM for a system call that it does not know.
         let probe = rustix::fs::openat2(&root, ".", flags, Mode::empty(), BENEATH);
         let has_openat2 = !matches!(probe, Err(Errno::NOSYS | Errno::PERM));
-        Ok(Self { root, path: path.to_owned(), dev: stat.dev, has_openat2 })
+        Ok(Self { root, path: path.to_owned(), apart: None, dev: stat.dev, has_openat2 })
     }
 
     /// The path that the root was opened by.
@@ -103,15 +120,20 @@ impl Kernel {
     }
 
     /// Opens the directory that these names lead to, never through a symlink, nor onto another mount.
-    fn open_dir(&self, names: &[&str], flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_dir(
+        &self,
+        base: BorrowedFd<'_>,
+        names: &[&str],
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if !self.has_openat2 {
-            return self.walk_to(names, flags | OFlags::NOFOLLOW);
+            return self.walk_to(base, names, flags | OFlags::NOFOLLOW);
         }
         // `NO_SYMLINKS` refuses the last name too; `NOFOLLOW` would only hide why (`ENOTDIR`).
         let path = if names.is_empty() { ".".to_owned() } else { names.join("/") };
         for _ in 0..RESOLVE_ATTEMPTS_MAX {
-            match rustix::fs::openat2(&self.root, &path, flags, Mode::empty(), BENEATH) {
+            match rustix::fs::openat2(base, &path, flags, Mode::empty(), BENEATH) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 other => return other,
             }
@@ -120,12 +142,17 @@ impl Kernel {
     }
 
     /// [`Self::open_dir`] for kernels without `openat2`.
-    fn walk_to(&self, names: &[&str], flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn walk_to(
+        &self,
+        base: BorrowedFd<'_>,
+        names: &[&str],
+        flags: OFlags,
+    ) -> Result<OwnedFd, Errno> {
         let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Some((last, above)) = names.split_last() else {
-            return rustix::fs::openat(&self.root, ".", flags, Mode::empty());
+            return rustix::fs::openat(base, ".", flags, Mode::empty());
         };
-        let mut dir = Dir::Root(self.root.as_fd());
+        let mut dir = Dir::Root(base);
         for (name, flags) in above.iter().map(|name| (name, step)).chain([(last, flags)]) {
             let below = match rustix::fs::openat(&dir, *name, flags, Mode::empty()) {
                 Err(Errno::NOTDIR) => {
@@ -146,14 +173,28 @@ impl Kernel {
         }
     }
 
+    /// Where to start from, and the names from there on.
+    fn resolve<'a>(&self, place: Place<'a>) -> (BorrowedFd<'_>, Vec<&'a str>) {
+        let mut names = place.components();
+        match &self.apart {
+            Some(apart) if place.is_private() => {
+                names.remove(0);
+                (apart.as_fd(), names)
+            }
+            _ => (self.root.as_fd(), names),
+        }
+    }
+
     /// Opens the parent directory of a place; its name comes with it. The root has none.
     fn parent<'a>(&self, place: Place<'a>) -> Result<(Dir<'_>, &'a str), Errno> {
-        let names = place.components();
-        let (name, above) = names.split_last().ok_or(Errno::BUSY)?;
+        let (base, names) = self.resolve(place);
+        // The private area itself, where it is apart, is always there.
+        let none = if place.is_root() { Errno::BUSY } else { Errno::EXIST };
+        let (name, above) = names.split_last().ok_or(none)?;
         let dir = if above.is_empty() {
-            Dir::Root(self.root.as_fd())
+            Dir::Root(base)
         } else {
-            Dir::Below(self.open_dir(above, OFlags::PATH)?)
+            Dir::Below(self.open_dir(base, above, OFlags::PATH)?)
         };
         Ok((dir, name))
     }

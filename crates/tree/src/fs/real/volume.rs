@@ -49,7 +49,8 @@ impl Kernel {
     }
 
     fn open_for_list(&self, place: Place<'_>) -> Result<OwnedFd, Errno> {
-        self.open_dir(&place.components(), OFlags::RDONLY)
+        let (base, names) = self.resolve(place);
+        self.open_dir(base, &names, OFlags::RDONLY)
     }
 }
 
