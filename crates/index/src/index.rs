@@ -8,6 +8,8 @@ mod apply;
 mod audit;
 mod cycles;
 mod entry;
+#[cfg(test)]
+mod hostile;
 mod keys;
 mod live;
 mod local;

@@ -42,6 +42,9 @@ const BEHIND_MS: Millis = 2_000;
 /// While somebody is behind, it is looked at this often.
 const WATCH_MS: Millis = 500;
 
+/// A gap is not asked about again for this long.
+const PULL_MS: Millis = 100;
+
 /// What was sent to a peer is not sent again for this long.
 const IN_FLIGHT_MS: Millis = 10_000;
 
@@ -95,6 +98,8 @@ struct Peer {
     sent_at: Millis,
     /// The last state that it was told, and when.
     state_sent: Option<(Told, Millis)>,
+    /// When it was last asked for what is lacking.
+    pulled_at: Option<Millis>,
     /// Since when it was seen to lack something, or to have more than we do.
     apart_since: Option<Millis>,
 }
@@ -177,7 +182,10 @@ impl Replicator {
             }
             SyncMessage::Segments { segments, more } => {
                 let gap = self.take(&segments, index, now, &mut handled)?;
-                if gap || more {
+                if more {
+                    // The next part is asked for with the state that these have led to.
+                    handled.out.extend(self.tell(from, index, now));
+                } else if gap {
                     handled.out.extend(self.pull(from, index, now));
                 }
             }
@@ -219,6 +227,10 @@ impl Replicator {
             peer.apart_since.get_or_insert(now);
         } else {
             peer.apart_since = None;
+            if peer.state_sent.as_ref().is_none_or(|(told, _)| *told != ours) {
+                // It has come as far as we are; it is to know that too.
+                self.acknowledge_soon(now);
+            }
         }
         if lacks {
             handled.out.extend(self.repair(from, index, now)?);
@@ -264,14 +276,12 @@ impl Replicator {
             self.peers.keys().next().copied()
         };
         let Some(peer) = peer else { return Vec::new() };
-        let ours = self.state(index);
-        if self.told_lately(&peer, &ours, now) {
-            // The answer to the same question is on its way, or comes after the next look.
-            if let Some(peer) = self.peers.get_mut(&peer) {
-                peer.apart_since.get_or_insert(now);
-            }
+        let Some(state) = self.peers.get_mut(&peer) else { return Vec::new() };
+        if state.pulled_at.is_some_and(|at| now.saturating_sub(at) < PULL_MS) {
+            // The answer is on its way; if it is lost, the sender sees that we are behind.
             return Vec::new();
         }
+        state.pulled_at = Some(now);
         self.tell(peer, index, now)
     }
 

@@ -185,6 +185,13 @@ impl Replica {
         }
     }
 
+    /// Takes only what the other has logged itself.
+    pub(crate) fn pull_only(&mut self, other: &Self) {
+        for segment in &other.log {
+            self.index.merge(segment, self.now).unwrap();
+        }
+    }
+
     /// Gives the view: path → content (a directory's ends with a slash).
     pub(crate) fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();

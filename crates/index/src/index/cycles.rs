@@ -17,8 +17,9 @@ impl<S: Storage> Index<S> {
     /// Puts an entry's new registers in force, wherever its place leads.
     pub(super) fn modify(&mut self, id: EntryId, new: EntryRec) -> Result<(), IndexError> {
         let old = self.entry(&id)?.unwrap_or_default();
-        // Without children an entry cannot be in a circle, and without circles nothing else moves.
-        let circles = !self.displaced.is_empty() || old.children > 0;
+        // Without children an entry can only be in itself, and without circles nothing else moves.
+        let into_itself = new.raw_place().is_some_and(|place| place.parent == id);
+        let circles = !self.displaced.is_empty() || old.children > 0 || into_itself;
         let same = old.raw_place() == new.raw_place()
             && old.stamp() == new.stamp()
             && old.kind == new.kind;

@@ -1,6 +1,14 @@
 //! One readable test for each rule of the index.
 
-use crate::testing::{Replica, meet};
+use dunlin_identity::Tier;
+
+use crate::context::Context;
+use crate::error::{IndexError, MergeError};
+use crate::ids::EntryId;
+use crate::index::Index;
+use crate::item::{Content, Kind, NewEntry};
+use crate::storage::MemStore;
+use crate::testing::{Fake, Replica, config, device, meet, name, text};
 
 #[test]
 fn a_change_made_here_is_seen_there() {
@@ -53,4 +61,300 @@ fn rule_2_equal_things_made_apart_are_one() {
     a.mkdir("d");
     assert_ne!(a.key("d").entry, old);
     meet(&mut a, &mut b);
+}
+
+#[test]
+fn rule_2_several_equal_things_show_once_and_are_addressed_together() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("x", "same");
+    b.create("y", "same");
+    a.rename("x", "f");
+    b.rename("y", "f");
+    assert_ne!(a.key("f").entry, b.key("f").entry);
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["f"]);
+    assert_eq!(a.index.counts().conflicts, 0);
+    a.rename("f", "g");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["g"]);
+    b.write("g", "new");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["g"]);
+    assert!(a.has("new") && !a.has("same"));
+    a.delete("g");
+    meet(&mut a, &mut b);
+    assert!(b.paths().is_empty());
+}
+
+#[test]
+fn rule_4_concurrent_edits_stand_side_by_side_under_the_same_names() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("f.txt", "old");
+    meet(&mut a, &mut b);
+    a.write("f.txt", "from a");
+    b.write("f.txt", "from b");
+    meet(&mut a, &mut b);
+    let paths = a.paths();
+    assert_eq!(paths.len(), 2);
+    assert!(paths[0].starts_with("f (conflict ") && paths[0].ends_with(").txt"), "{paths:?}");
+    assert_eq!(a.index.counts().conflicts, 1);
+    // Deleting the winner does not take the loser along, nor does a later edit.
+    let copy = paths[0].clone();
+    a.delete("f.txt");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), [copy.as_str()]);
+    b.write(&copy, "edited copy");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), [copy.as_str()]);
+    assert_eq!(a.index.counts().conflicts, 0);
+}
+
+#[test]
+fn rule_4_deleting_a_copy_deletes_that_copy() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("f", "from a");
+    b.create("f", "from b");
+    meet(&mut a, &mut b);
+    let copy = a.paths().into_iter().find(|path| path != "f").unwrap();
+    let kept = a.tree()["f"].clone();
+    a.delete(&copy);
+    meet(&mut a, &mut b);
+    assert_eq!(b.tree().into_iter().collect::<Vec<_>>(), [("f".to_owned(), kept)]);
+}
+
+#[test]
+fn rule_4_an_edit_of_what_was_replaced_is_kept_beside_it() {
+    let mut a = Replica::new(1);
+    let old = a.create("f", "1");
+    a.write("f", "2");
+    a.index.write(a.now, &old, text("late")).unwrap();
+    a.commit();
+    assert!(a.has("2") && a.has("late"));
+    // A late deletion of what was replaced does nothing.
+    a.index.delete(a.now, &old).unwrap();
+    assert!(a.has("2") && a.has("late"));
+    a.audit();
+}
+
+#[test]
+fn rule_5_two_directories_with_one_name_are_one() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("x");
+    a.create("x/from a", "a");
+    a.rename("x", "d");
+    b.mkdir("y");
+    b.create("y/from b", "b");
+    b.rename("y", "d");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["d", "d/from a", "d/from b"]);
+    a.create("d/new", "new");
+    a.rename("d", "e");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["e", "e/from a", "e/from b", "e/new"]);
+    b.delete("e");
+    meet(&mut a, &mut b);
+    assert!(a.paths().is_empty());
+}
+
+#[test]
+fn rule_5_a_live_entry_keeps_its_directories_but_revives_nothing_else() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("d");
+    a.create("d/kept", "1");
+    a.create("d/gone", "2");
+    meet(&mut a, &mut b);
+    a.delete("d");
+    b.write("d/kept", "edited");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["d", "d/kept"]);
+    // Moving the ghost revives nothing either.
+    a.rename("d", "e");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["e", "e/kept"]);
+    // The first operation in it has enabled it: it stays when it is empty.
+    b.delete("e/kept");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["e"]);
+}
+
+#[test]
+fn rule_5_a_circle_of_moves_is_shown_as_a_tree() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("x");
+    a.mkdir("y");
+    a.create("x/in x", "1");
+    meet(&mut a, &mut b);
+    a.rename("x", "y/x");
+    b.rename("y", "x/y");
+    meet(&mut a, &mut b);
+    // The move of x has the higher stamp (the later clock): x is shown where it was.
+    assert_eq!(a.paths(), ["x", "x/in x", "x/y"]);
+    a.rename("x/y", "z");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["x", "x/in x", "z"]);
+}
+
+#[test]
+fn rule_6_deleting_a_tree_spares_what_it_has_not_seen() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("d");
+    a.mkdir("d/sub");
+    a.create("d/sub/seen", "1");
+    a.mkdir("elsewhere");
+    a.create("elsewhere/moved in", "2");
+    meet(&mut a, &mut b);
+    a.delete("d");
+    // One record for the whole tree.
+    assert_eq!(a.index.context().get(&a.index.author()), 7);
+    b.create("d/sub/unseen", "3");
+    b.rename("elsewhere", "d/elsewhere");
+    meet(&mut a, &mut b);
+    assert_eq!(
+        a.paths(),
+        ["d", "d/elsewhere", "d/elsewhere/moved in", "d/sub", "d/sub/unseen"]
+    );
+}
+
+#[test]
+fn rule_6_a_move_that_it_has_not_seen_voids_a_deletion() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("d");
+    a.create("d/f", "1");
+    meet(&mut a, &mut b);
+    a.delete("d");
+    b.rename("d", "e");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["e", "e/f"]);
+}
+
+#[test]
+fn rule_6_a_deletion_waits_for_what_it_is_about() {
+    let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
+    a.mkdir("d");
+    a.create("d/f", "1");
+    meet(&mut a, &mut b);
+    b.create("d/g", "2");
+    b.delete("d");
+    // The deletion arrives before what it deletes.
+    c.pull_only(&b);
+    assert!(c.paths().is_empty());
+    c.pull(&a);
+    assert!(c.paths().is_empty());
+    c.audit();
+}
+
+#[test]
+fn rule_8_two_histories_with_one_key_are_found() {
+    let mut a = Replica::new(1);
+    let mut b = Replica::new(2);
+    a.create("f", "1");
+    let mut clone = Replica::new(1);
+    clone.create("g", "2");
+    b.pull(&a);
+    let forked = clone.log.last().unwrap();
+    assert!(matches!(b.index.merge(forked, 0), Err(MergeError::Fork { .. })));
+}
+
+#[test]
+fn rule_8_a_restored_backup_goes_on_in_a_new_epoch() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("before", "1");
+    let backup = Replica::new(1);
+    b.pull(&a);
+    let mut restored = backup;
+    let last = b.index.segments_beyond(&restored.index.context().clone(), 1 << 20).unwrap().0;
+    let own = last.iter().find_map(|segment| restored.index.merge(segment, 0).err());
+    assert!(matches!(own, Some(MergeError::OwnEpochAhead { .. })), "{own:?}");
+    restored.index.open_new_epoch(99, 0).unwrap();
+    restored.commit();
+    meet(&mut restored, &mut b);
+    restored.create("after", "2");
+    meet(&mut restored, &mut b);
+    assert_eq!(b.paths(), ["after", "before"]);
+}
+
+#[test]
+fn rule_9_joined_segments_prove_the_same() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    for number in 0..300 {
+        a.create(&format!("f{number}"), "x");
+    }
+    let segments = a.index.segments_beyond(&Context::default(), usize::MAX).unwrap().0;
+    assert!(segments.len() < 12, "{} segments", segments.len());
+    // The receiver took some single records, and gets the rest cut where it stands.
+    for segment in &a.log[..7] {
+        b.index.merge(segment, 0).unwrap();
+    }
+    meet(&mut a, &mut b);
+    assert_eq!(
+        a.index.heads().iter().find(|head| head.author == a.index.author()),
+        b.index.heads().iter().find(|head| head.author == a.index.author())
+    );
+}
+
+#[test]
+fn rule_9_a_changed_record_is_refused() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("f", "1");
+    let mut segment = a.log[0].clone();
+    let at = segment.len() / 2;
+    segment[at] ^= 1;
+    assert!(b.index.merge(&segment, 0).is_err());
+    assert!(matches!(b.index.merge(&a.log[1], 0), Err(MergeError::Gap { .. })));
+    assert!(b.paths().is_empty());
+}
+
+#[test]
+fn members_alone_may_write_and_readers_only_announce_themselves() {
+    let mut b = Replica::new(2);
+    let store = MemStore::default();
+    let reader = config(3, Tier::Read);
+    let mut index = Index::open(store, reader, 0).unwrap();
+    let committed = index.commit(&Fake(device(3))).unwrap();
+    b.index.merge(&committed.segments[0], 0).unwrap();
+    assert!(b.index.is_member(&device(3)));
+    let new = NewEntry { kind: Kind::Directory, content: Content::Directory, mode: 0 };
+    let refused = index.create(0, EntryId::ROOT, &name("d"), new);
+    assert!(matches!(refused, Err(IndexError::ReadOnly)));
+    // The same by a reader whose program does not care.
+    let mut cheat = config(3, Tier::Write);
+    cheat.admission.tier = Tier::Read;
+    cheat.fresh_epoch = 4;
+    let mut index = Index::open(MemStore::default(), cheat, 0).unwrap();
+    let new = NewEntry { kind: Kind::Directory, content: Content::Directory, mode: 0 };
+    index.create(0, EntryId::ROOT, &name("d"), new).unwrap();
+    let committed = index.commit(&Fake(device(3))).unwrap();
+    let refused = b.index.merge(&committed.segments[0], 0);
+    assert!(matches!(refused, Err(MergeError::NotAllowed(_))));
+    // An admission that the folder's keys do not confirm.
+    let mut stranger = config(5, Tier::Write);
+    stranger.admission.certificate = dunlin_identity::Signature([0; 64]);
+    let mut index = Index::open(MemStore::default(), stranger, 0).unwrap();
+    let committed = index.commit(&Fake(device(5))).unwrap();
+    let refused = b.index.merge(&committed.segments[0], 0);
+    assert!(matches!(refused, Err(MergeError::NotAllowed(_))));
+}
+
+#[test]
+fn rule_10_a_release_is_known_everywhere() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    let author = b.index.author();
+    a.index.approve(0, author, 5).unwrap();
+    a.commit();
+    meet(&mut a, &mut b);
+    assert!(b.index.is_approved(&author, 5) && !b.index.is_approved(&author, 6));
+}
+
+#[test]
+fn what_was_not_committed_is_not_lost_by_reopening() {
+    let mut a = Replica::new(1);
+    let new = NewEntry { kind: Kind::File, content: text("1"), mode: 0o644 };
+    a.index.create(0, EntryId::ROOT, &name("f"), new).unwrap();
+    a.reopen();
+    assert!(a.index.has_uncommitted());
+    let committed = a.commit();
+    assert_eq!(committed.segments.len(), 1);
+    let mut b = Replica::new(2);
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["f"]);
 }
