@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use dunlin_engine::types::{Check, FolderInfo};
-use dunlin_engine::{Home, HomeError, Node, NodeConfig, doctor};
-use dunlin_identity::{JoinCode, Tier};
+use dunlin_engine::{Home, HomeError, doctor};
+use dunlin_identity::Tier;
 
 use crate::adapter::fault;
 use crate::cli::TierName;
@@ -50,27 +50,9 @@ pub(crate) fn share(
 }
 
 /// Joins a folder, for the next node to take up. The path is absolute.
-///
-/// A node that hears nobody does it and ends at once: so the marker in the directory, the home's
-/// lock and the checks of both are those of every other join.
-pub(crate) async fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
-    // A mistyped code is told before anything is made.
-    if let Err(error) = code.trim().parse::<JoinCode>() {
-        return Err(Failure::new(format!("cannot join: {error}")));
-    }
-    let config = NodeConfig {
-        home: home.to_owned(),
-        name: None,
-        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".to_owned()],
-        peers: Vec::new(),
-        mdns: false,
-        dht: false,
-    };
-    let failed = |error| Failure::from(fault(&error)).during("cannot join");
-    let node = Node::start(config).await.map_err(failed)?;
-    let joined = node.join(code.trim(), path).await.map_err(failed);
-    node.shutdown().await;
-    joined
+pub(crate) fn join(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, Failure> {
+    dunlin_engine::join_offline(home, code.trim(), path)
+        .map_err(|error| Failure::from(fault(&error)).during("cannot join"))
 }
 
 /// What can be checked without a node.

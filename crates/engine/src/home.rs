@@ -84,6 +84,9 @@ pub struct FolderConfig {
     /// Whether its user has paused it.
     #[serde(default)]
     pub paused: bool,
+    /// The addresses that its join code carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// `config.toml`.
@@ -232,6 +235,7 @@ impl Home {
         keys: &FolderKeys,
         path: &Path,
         label: &str,
+        hints: Vec<String>,
     ) -> Result<FolderConfig, HomeError> {
         let mut config = self.config()?;
         let id = keys.folder().to_string();
@@ -243,7 +247,8 @@ impl Home {
             "" => path.file_name().map_or_else(|| "folder".into(), |name| name.to_string_lossy()),
             label => label.into(),
         };
-        let folder = FolderConfig { id, name: free_name(&base, &config), path, paused: false };
+        let folder =
+            FolderConfig { id, name: free_name(&base, &config), path, paused: false, hints };
         let secrets = self.path.join("secrets");
         fs::create_dir_all(&secrets).map_err(io_error("make", &secrets))?;
         self.write_private(&secrets.join(&folder.id), &keys.to_bytes())?;

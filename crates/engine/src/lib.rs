@@ -23,4 +23,4 @@ mod book;
 mod open;
 
 pub use home::{Home, HomeError};
-pub use node::{Node, NodeConfig, NodeError};
+pub use node::{Node, NodeConfig, NodeError, join_offline};

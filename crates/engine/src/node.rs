@@ -185,7 +185,8 @@ impl Node {
         })
         .await?;
         let book = store.space(b"book/");
-        let addresses = crate::book::load(&book, ADDRESSES_MAX)?;
+        let mut addresses = crate::book::load(&book, ADDRESSES_MAX)?;
+        addresses.extend(settings.folders.iter().flat_map(|folder| folder.hints.iter().cloned()));
         let (mesh, mesh_events) = Mesh::start(MeshConfig {
             listen: &config.listen,
             peers: &config.peers,
@@ -282,9 +283,9 @@ impl Node {
             let keys = self.0.home.keys(&folder)?;
             open::adopt(&folder.path, None, keys.folder(), self.0.key.device())
                 .map_err(|reason| NodeError::Root { path: folder.path.clone(), reason })?;
-            return self.info(&folder);
+            return info(&self.0.home, &folder);
         }
-        self.take_up(&FolderKeys::create(random()), path, label)
+        self.take_up(&FolderKeys::create(random()), path, label, Vec::new())
     }
 
     /// Joins a folder at a directory.
@@ -293,7 +294,7 @@ impl Node {
     /// When the code is wrong or the directory cannot be a folder.
     pub async fn join(&self, code: &str, path: &Path) -> Result<FolderInfo, NodeError> {
         let code: JoinCode = code.parse()?;
-        let info = self.take_up(&code.keys, path, &code.label)?;
+        let info = self.take_up(&code.keys, path, &code.label, code.hints.clone())?;
         for hint in code.hints {
             self.0.mesh.add_peer_addr(hint);
         }
@@ -305,24 +306,12 @@ impl Node {
         keys: &FolderKeys,
         path: &Path,
         label: &str,
+        hints: Vec<String>,
     ) -> Result<FolderInfo, NodeError> {
-        let folder = self.0.home.add_folder(keys, path, label)?;
-        let adopted = open::adopt(&folder.path, None, keys.folder(), self.0.key.device());
-        if let Err(reason) = adopted {
-            self.0.home.remove_folder(&folder.name)?;
-            return Err(NodeError::Root { path: folder.path, reason });
-        }
-        let info = self.info(&folder)?;
+        let folder = adopt_folder(&self.0.home, self.0.key.device(), keys, path, label, hints)?;
+        let info = info(&self.0.home, &folder)?;
         self.start_folder(folder)?;
         Ok(info)
-    }
-
-    fn info(&self, folder: &FolderConfig) -> Result<FolderInfo, NodeError> {
-        Ok(FolderInfo {
-            name: folder.name.clone(),
-            path: folder.path.display().to_string(),
-            join: self.0.home.code(folder, None)?,
-        })
     }
 
     /// The join code of a folder.
@@ -721,6 +710,44 @@ impl Node {
         let _ = self.0.events.send(event);
         gone
     }
+}
+
+/// Joins a folder at a directory while no node runs; the next one takes it up.
+///
+/// # Errors
+/// When the code is wrong, the directory cannot be a folder, or a node does run.
+pub fn join_offline(home: &Path, code: &str, path: &Path) -> Result<FolderInfo, NodeError> {
+    let code: JoinCode = code.parse()?;
+    let home = Home::open(home)?;
+    let _lock = home.lock()?;
+    let device = home.key(random())?.device();
+    let folder = adopt_folder(&home, device, &code.keys, path, &code.label, code.hints)?;
+    info(&home, &folder)
+}
+
+/// Adds a folder to the home and makes the directory this device's part of it.
+fn adopt_folder(
+    home: &Home,
+    device: DeviceId,
+    keys: &FolderKeys,
+    path: &Path,
+    label: &str,
+    hints: Vec<String>,
+) -> Result<FolderConfig, NodeError> {
+    let folder = home.add_folder(keys, path, label, hints)?;
+    if let Err(reason) = open::adopt(&folder.path, None, keys.folder(), device) {
+        home.remove_folder(&folder.name)?;
+        return Err(NodeError::Root { path: folder.path, reason });
+    }
+    Ok(folder)
+}
+
+fn info(home: &Home, folder: &FolderConfig) -> Result<FolderInfo, NodeError> {
+    Ok(FolderInfo {
+        name: folder.name.clone(),
+        path: folder.path.display().to_string(),
+        join: home.code(folder, None)?,
+    })
 }
 
 fn open_database(home: &Home) -> Result<SledStore, NodeError> {

@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, join: Join) -> Result<Exit, Failure> 
             up::node(context, &[], &join.node, Some((&join.code, &path))).await
         }
         Err(ClientError::NotRunning(_)) => {
-            tell(context, &offline::join(&context.home, &join.code, &path).await?)?;
+            tell(context, &offline::join(&context.home, &join.code, &path)?)?;
             context.output.note("No node is running yet. Start it: dunlin up");
             Ok(Exit::Done)
         }
