@@ -284,7 +284,7 @@ impl<S: Storage> Index<S> {
 
     /// Stages this device's first record of a log.
     fn announce(&mut self, now: Millis) -> Result<(), IndexError> {
-        let admission = self.config.admission.clone();
+        let admission = self.config.admission;
         let name = self.config.name.clone();
         self.log_local(now, Op::Member { admission, name })?;
         Ok(())

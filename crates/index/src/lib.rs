@@ -9,6 +9,9 @@
 //! Nothing here opens a socket, reads a clock or draws randomness: time comes in as [`Millis`],
 //! randomness as seeds, the disk through [`Storage`].
 
+// A test that unwraps says by failing what it expected.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod context;
 mod error;
 mod ids;

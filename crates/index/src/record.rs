@@ -166,11 +166,13 @@ pub(crate) fn dot_id(key: &[u8; 32], dot: &Dot) -> EntryId {
     truncated(&hasher)
 }
 
-/// Gives the identity of the entry that a losing value becomes (rule 4).
-pub(crate) fn promoted_id(key: &[u8; 32], entry: &EntryId, dot: &Dot) -> EntryId {
+/// Gives the identity of the entry that a losing value becomes (rule 4). The kind is part of it,
+/// so that a liar about the value's kind makes another entry.
+pub(crate) fn promoted_id(key: &[u8; 32], entry: &EntryId, dot: &Dot, kind: Kind) -> EntryId {
     let mut hasher = blake3::Hasher::new_keyed(key);
     hasher.update(b"promoted\0");
     hasher.update(&entry.0);
+    hasher.update(if kind == Kind::Symlink { b"l" } else { b"f" });
     update_dot(&mut hasher, dot);
     truncated(&hasher)
 }

@@ -56,7 +56,7 @@ impl<S: Storage> Index<S> {
                 self.delete_tree(top, TreeDelete { dot, seen, context })
             }
             Op::Promote { entry, dot: value, place, content, mode } => {
-                let id = promoted_id(&self.config.id_key, &entry, &value);
+                let id = promoted_id(&self.config.id_key, &entry, &value, content.kind());
                 self.give_birth(id, dot, content.kind(), place, content, mode)?;
                 self.change(entry, |rec, knows| rec.replace_values(&[value], knows))
             }

@@ -40,7 +40,7 @@ impl<S: Storage> Index<S> {
             expected.add(id, rec, place.as_ref());
         }
         self.audit_entries(&entries, &expected, &mut faults);
-        self.audit_slots(expected, &mut faults)?;
+        self.audit_slots(&expected, &mut faults)?;
         self.audit_view(&entries, &mut faults)?;
         Ok(faults)
     }
@@ -88,7 +88,7 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    fn audit_slots(&self, expected: Expected, faults: &mut Vec<String>) -> Result<(), IndexError> {
+    fn audit_slots(&self, expected: &Expected, faults: &mut Vec<String>) -> Result<(), IndexError> {
         let mut claims = self.all_keys(keys::WANTED)?;
         claims.append(&mut self.all_keys(keys::UNWANTED)?);
         for key in claims.symmetric_difference(&expected.claims) {
@@ -98,10 +98,10 @@ impl<S: Storage> Index<S> {
         for key in &expected.complicated {
             let name = std::str::from_utf8(&key[17..]).ok().and_then(|n| SafeName::parse(n).ok());
             let parent = key[1..17].try_into().map(EntryId);
-            if let (Some(name), Ok(parent)) = (name, parent) {
-                if self.is_complicated(&Place { parent, name })? {
-                    complicated.insert(key.clone());
-                }
+            if let (Some(name), Ok(parent)) = (name, parent)
+                && self.is_complicated(&Place { parent, name })?
+            {
+                complicated.insert(key.clone());
             }
         }
         let kept = self.all_keys(keys::COMPLICATED)?;

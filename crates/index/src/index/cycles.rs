@@ -30,7 +30,7 @@ impl<S: Storage> Index<S> {
         if self.displaced.is_empty() && displaced.is_empty() {
             return self.transition(id, new);
         }
-        self.displace(id, new, displaced)
+        self.displace(id, &new, &displaced)
     }
 
     /// Moves all entries whose places differ: first away from where they were, then to where they
@@ -38,8 +38,8 @@ impl<S: Storage> Index<S> {
     fn displace(
         &mut self,
         id: EntryId,
-        new: EntryRec,
-        displaced: BTreeMap<EntryId, Place>,
+        new: &EntryRec,
+        displaced: &BTreeMap<EntryId, Place>,
     ) -> Result<(), IndexError> {
         let mut moving: BTreeSet<EntryId> = self.displaced.keys().copied().collect();
         moving.extend(displaced.keys());

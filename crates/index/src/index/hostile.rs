@@ -21,7 +21,10 @@ fn author(number: u8) -> Author {
 
 fn place_of(ids: &[EntryId], parent: u8, number: u8) -> Place {
     let names = [".dunlin", "a", "b.txt"];
-    Place { parent: ids[usize::from(parent) % ids.len()], name: name(names[usize::from(number) % 3]) }
+    Place {
+        parent: ids[usize::from(parent) % ids.len()],
+        name: name(names[usize::from(number) % 3]),
+    }
 }
 
 fn content_of(kind: u8, number: u8) -> Content {
@@ -84,7 +87,7 @@ fn op_of(raw: Raw, by: &Author, ids: &[EntryId], births: &[(Place, Content)]) ->
 /// Cuts an author's records into segments of one record each.
 fn log_of(by: Author, ops: &[Op]) -> Vec<Vec<u8>> {
     let config = config(by.device.as_bytes()[0], Tier::Write);
-    let (admission, name) = (config.admission.clone(), config.name.clone());
+    let (admission, name) = (config.admission, config.name.clone());
     let mut chain = chain_start(&config.folder, &by);
     let mut segments = Vec::new();
     let member = Op::Member { admission, name };

@@ -344,7 +344,7 @@ impl<S: Storage> Index<S> {
                 self.log_local(now, op)?;
             }
         }
-        Ok(promoted_id(&self.config.id_key, &entry, &dot))
+        Ok(promoted_id(&self.config.id_key, &entry, &dot, content.kind()))
     }
 
     fn move_entry(&mut self, now: Millis, entry: EntryId, place: Place) -> Result<(), IndexError> {
@@ -521,10 +521,10 @@ fn check_content(kind: Kind, content: &Content) -> Result<(), IndexError> {
     if content.kind() != kind {
         return Err(IndexError::Content("it is of another kind"));
     }
-    if let Content::Symlink { target } = content {
-        if target.len() > TARGET_BYTES_MAX {
-            return Err(IndexError::Content("a link's target is longer than 4,095 bytes"));
-        }
+    if let Content::Symlink { target } = content
+        && target.len() > TARGET_BYTES_MAX
+    {
+        return Err(IndexError::Content("a link's target is longer than 4,095 bytes"));
     }
     if is_sound(content) { Ok(()) } else { Err(IndexError::Content("it cannot be on a disk")) }
 }

@@ -80,10 +80,11 @@ impl<S: Storage> Index<S> {
         let segment = segment.beyond(have);
         let new_records = (segment.last() - have) as usize;
         for (seq, part) in (segment.first..).zip(&segment.parts) {
-            if let (Part::Record(bytes), true) = (part, seq > have) {
-                if let Some(op) = Op::decode(bytes, &author) {
-                    self.apply(Dot { author, seq }, op, now)?;
-                }
+            if let Part::Record(bytes) = part
+                && seq > have
+                && let Some(op) = Op::decode(bytes, &author)
+            {
+                self.apply(Dot { author, seq }, op, now)?;
             }
             self.context.raise(author, seq);
         }

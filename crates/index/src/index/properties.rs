@@ -167,7 +167,11 @@ impl World {
                 let shown = replica.index.items(new.entry).unwrap();
                 assert!(
                     shown.iter().any(|item| item.content.same_as(&content)) || {
-                        let root = if let Content::File { root, .. } = content { root } else { unreachable!() };
+                        let root = if let Content::File { root, .. } = content {
+                            root
+                        } else {
+                            unreachable!()
+                        };
                         replica.tree().values().any(|value| value.starts_with(&root.to_string()))
                     }
                 );

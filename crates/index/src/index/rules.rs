@@ -209,10 +209,7 @@ fn rule_6_deleting_a_tree_spares_what_it_has_not_seen() {
     b.create("d/sub/unseen", "3");
     b.rename("elsewhere", "d/elsewhere");
     meet(&mut a, &mut b);
-    assert_eq!(
-        a.paths(),
-        ["d", "d/elsewhere", "d/elsewhere/moved in", "d/sub", "d/sub/unseen"]
-    );
+    assert_eq!(a.paths(), ["d", "d/elsewhere", "d/elsewhere/moved in", "d/sub", "d/sub/unseen"]);
 }
 
 #[test]

@@ -376,11 +376,7 @@ impl<S: Storage> Index<S> {
     }
 
     /// Counts all that lies below directories that are shown as one.
-    fn count_below(
-        &mut self,
-        dirs: Vec<EntryId>,
-        tally: &mut Tally,
-    ) -> Result<(), IndexError> {
+    fn count_below(&mut self, dirs: Vec<EntryId>, tally: &mut Tally) -> Result<(), IndexError> {
         let mut unions = vec![dirs];
         while let Some(members) = unions.pop() {
             for name in self.names_in(&members)? {
