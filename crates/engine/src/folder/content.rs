@@ -220,7 +220,13 @@ impl Needs {
 
     /// A large content, if it is complete. It is given once: its temporary file goes with it.
     pub(super) fn take_ready(&mut self, root: &Hash) -> Option<(TempName, FileHash)> {
-        self.ready.remove(root)
+        let ready = self.ready.remove(root)?;
+        // Other entries with this content copy it from the first one's file.
+        if let Some(want) = self.wants.get_mut(root) {
+            want.state = State::Waiting;
+            self.queue.insert((want.size, *root));
+        }
+        Some(ready)
     }
 
     /// Forgets the contents in memory that nobody waits for.

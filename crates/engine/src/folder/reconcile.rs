@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
-use dunlin_index::{Content, EntryId, IndexError, Item, Kind, Millis, RelPath, SafeName, Storage};
+use dunlin_index::{
+    Content, Dot, EntryId, IndexError, Item, Kind, Millis, RelPath, SafeName, Storage,
+};
 use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName};
 
@@ -630,7 +632,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let mut unapproved = BTreeSet::new();
         for row in rows {
-            if !is_deletion_approved(&self.index, row.item.entry)? {
+            if !self.index.is_deletion_approved(row.item.entry)? {
                 unapproved.insert(row.id);
             }
         }
@@ -654,15 +656,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 /// The temporary file of one value of one entry: always the same, so that a second attempt finds
 /// the first one's.
 fn temp_for(item: &Item) -> TempName {
-    let dot = item.key.dot.as_ref().map(|dot| dot.seq).unwrap_or_default();
     let entry = u128::from_be_bytes(item.key.entry.0);
-    TempName::parse(&format!("item-{entry:032x}-{dot}"))
+    let value = match &item.key.dot {
+        Some(Dot { author, seq }) => {
+            let device = Hash::of(author.device.as_bytes()).to_string();
+            format!("{}-{:x}-{seq}", &device[..16], author.epoch)
+        }
+        None => "none".to_owned(),
+    };
+    TempName::parse(&format!("item-{entry:032x}-{value}"))
         .expect("hexadecimal and decimal digits make a legal name")
-}
-
-fn is_deletion_approved<S: Storage>(
-    _index: &dunlin_index::Index<S>,
-    _entry: EntryId,
-) -> Result<bool, IndexError> {
-    Ok(false)
 }

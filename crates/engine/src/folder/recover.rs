@@ -106,6 +106,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         }
         self.released = !held.remote.is_empty();
+        // The deletions get their numbers first, which the approval then covers.
+        self.commit_local(Vec::new(), now);
         if self.writable {
             let logs: Vec<_> = self.index.context().iter().map(|(a, seq)| (*a, seq)).collect();
             for (author, seq) in logs {

@@ -49,9 +49,10 @@ impl<S: Storage> Index<S> {
                 self.observe_clock(stamp.hlc, now);
                 self.change(entry, |rec, _| set_mode(rec, mode, Some(stamp)))
             }
-            Op::Delete { entry, presence } => {
-                self.change(entry, |rec, knows| rec.disable(&presence, knows))
-            }
+            Op::Delete { entry, presence } => self.change(entry, |rec, knows| {
+                rec.deleted = rec.deleted.max(Some(dot));
+                rec.disable(&presence, knows);
+            }),
             Op::DeleteTree { top, seen, context } => {
                 self.delete_tree(top, TreeDelete { dot, seen, context })
             }

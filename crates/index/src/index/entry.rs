@@ -51,6 +51,8 @@ pub(super) struct EntryRec {
     pub(super) mode: u32,
     pub(super) mode_stamp: Option<Stamp>,
     pub(super) tree_deletes: Vec<TreeDelete>,
+    /// The highest dot of a deletion of this entry alone; only tells whether it was approved.
+    pub(super) deleted: Option<Dot>,
     /// Derived: whether a presence dot is left that no deletion disables.
     pub(super) live: bool,
     /// Derived: the number of entries placed in this one.

@@ -5,7 +5,7 @@ use dunlin_identity::{Admission, DeviceId, Tier};
 
 use super::{Index, Member, keys};
 use crate::error::IndexError;
-use crate::ids::{Author, Dot, Millis};
+use crate::ids::{Author, Dot, EntryId, Millis};
 use crate::record::{Cutoff, Op};
 use crate::storage::Storage;
 
@@ -31,6 +31,9 @@ impl MemberState {
         }
     }
 }
+
+/// Directories above an entry that are looked through.
+const ANCESTORS_MAX: usize = 4096;
 
 impl<S: Storage> Index<S> {
     /// Gives all devices that took part at some time, the removed ones too.
@@ -64,6 +67,26 @@ impl<S: Storage> Index<S> {
         state.is_some_and(|state| {
             state.approved.iter().any(|note| note.author == *author && note.seq >= seq)
         })
+    }
+
+    /// Tells whether the deletion of an entry, alone or with a directory above it, has been
+    /// released by somebody (rule 10).
+    ///
+    /// # Errors
+    /// Fails when the storage does.
+    pub fn is_deletion_approved(&self, entry: EntryId) -> Result<bool, IndexError> {
+        let mut next = Some(entry);
+        for _ in 0..ANCESTORS_MAX {
+            let Some(id) = next.filter(|id| *id != EntryId::ROOT) else { break };
+            let Some(rec) = self.entry(&id)? else { break };
+            let alone = rec.deleted.iter().filter(|_| id == entry);
+            let with_all = rec.tree_deletes.iter().map(|deletion| &deletion.dot);
+            if alone.chain(with_all).any(|dot| self.is_approved(&dot.author, dot.seq)) {
+                return Ok(true);
+            }
+            next = self.place(&id, &rec).map(|place| place.parent);
+        }
+        Ok(false)
     }
 
     /// Releases the mass deletions in an author's log up to a record, everywhere (rule 10).

@@ -1,0 +1,403 @@
+//! The rules of the index a second time: slow, simple, over the full set of records, with nothing
+//! kept from one question to the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_index::{Content, Context, Dot, EntryId, Kind, SafeName};
+
+use super::wire::{Op, Place, Stamp};
+use super::{ID_KEY, line};
+
+/// Where a move has put an entry; the greatest wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Placed {
+    stamp: Stamp,
+    place: Place,
+    from: Place,
+    dot: Dot,
+}
+
+struct TreeDelete {
+    seen: Option<Stamp>,
+    context: Context,
+}
+
+/// One entry's registers.
+#[derive(Default)]
+struct Entry {
+    kind: Option<Kind>,
+    birth: Option<Place>,
+    placed: Option<Placed>,
+    values: BTreeMap<Dot, Content>,
+    presence: BTreeSet<Dot>,
+    mode: (Option<Stamp>, u32),
+    deletes: Vec<TreeDelete>,
+}
+
+/// The state that a set of records makes.
+pub struct Model {
+    entries: BTreeMap<EntryId, Entry>,
+    context: Context,
+    /// Where each entry is, circles of moves resolved.
+    places: BTreeMap<EntryId, Place>,
+    live: BTreeSet<EntryId>,
+    wanted: BTreeSet<EntryId>,
+}
+
+/// Gives the identity of the first entry with this content at this place.
+pub fn first_id(place: &Place, content: &Content) -> EntryId {
+    let mut bytes = b"first\0".to_vec();
+    bytes.extend_from_slice(&place.parent.0);
+    bytes.extend_from_slice(&(place.name.as_str().len() as u64).to_le_bytes());
+    bytes.extend_from_slice(place.name.as_str().as_bytes());
+    match content {
+        Content::File { root, .. } => {
+            bytes.push(b'f');
+            bytes.extend_from_slice(&root.0);
+        }
+        Content::Symlink { target } => {
+            bytes.push(b'l');
+            bytes.extend_from_slice(target.as_bytes());
+        }
+        Content::Directory => bytes.push(b'd'),
+    }
+    id_of(&bytes)
+}
+
+fn dot_bytes(dot: &Dot) -> Vec<u8> {
+    let mut bytes = dot.author.device.as_bytes().to_vec();
+    bytes.extend_from_slice(&dot.author.epoch.to_le_bytes());
+    bytes.extend_from_slice(&dot.seq.to_le_bytes());
+    bytes
+}
+
+fn id_of(bytes: &[u8]) -> EntryId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&blake3::keyed_hash(&ID_KEY, bytes).as_bytes()[..16]);
+    EntryId(id)
+}
+
+fn born_as(dot: &Dot, op: &Op) -> Option<EntryId> {
+    match op {
+        Op::Create { first: true, place, content, .. } => Some(first_id(place, content)),
+        Op::Create { .. } => Some(id_of(&[b"dot\0".as_slice(), &dot_bytes(dot)].concat())),
+        Op::Promote { entry, dot, .. } => {
+            Some(id_of(&[b"promoted\0".as_slice(), &entry.0, &dot_bytes(dot)].concat()))
+        }
+        _ => None,
+    }
+}
+
+/// Gives every identity that records have made or named.
+pub fn ids_of(records: &BTreeMap<Dot, Op>) -> BTreeSet<EntryId> {
+    records.iter().filter_map(|(dot, op)| born_as(dot, op)).collect()
+}
+
+impl Model {
+    /// Computes the state of those of the records that a context covers.
+    pub fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
+        let known = || records.iter().filter(|(dot, _)| context.covers(dot));
+        let mut entries: BTreeMap<EntryId, Entry> = BTreeMap::new();
+        let mut replaced: BTreeSet<(EntryId, Dot)> = BTreeSet::new();
+        let mut disabled: BTreeSet<(EntryId, Dot)> = BTreeSet::new();
+        for (_, op) in known() {
+            match op {
+                Op::Write { entry, replaces, enables, .. } => {
+                    replaced.extend(replaces.iter().map(|dot| (*entry, *dot)));
+                    disabled.extend(enables.iter().map(|dot| (*entry, *dot)));
+                }
+                Op::Promote { entry, dot, .. } => {
+                    replaced.insert((*entry, *dot));
+                }
+                Op::Move { entry, enables, .. } | Op::Enable { entry, enables } => {
+                    disabled.extend(enables.iter().map(|dot| (*entry, *dot)));
+                }
+                Op::Delete { entry, presence } => {
+                    disabled.extend(presence.iter().map(|dot| (*entry, *dot)));
+                }
+                _ => {}
+            }
+        }
+        for (dot, op) in known() {
+            if let Some(id) = born_as(dot, op) {
+                entries.entry(id).or_default().be_born(dot, op);
+            }
+            let changed = match op {
+                Op::Write { entry, .. }
+                | Op::Move { entry, .. }
+                | Op::Mode { entry, .. }
+                | Op::Enable { entry, .. } => entry,
+                Op::DeleteTree { top, .. } => top,
+                _ => continue,
+            };
+            entries.entry(*changed).or_default().change(dot, op);
+        }
+        for (id, entry) in &mut entries {
+            entry.values.retain(|dot, _| !replaced.contains(&(*id, *dot)));
+            entry.presence.retain(|dot| !disabled.contains(&(*id, *dot)));
+        }
+        let (live, wanted, places) = Default::default();
+        let mut model = Self { entries, context: context.clone(), places, live, wanted };
+        model.place_all();
+        model.live = model.entries.keys().copied().filter(|id| model.is_live(*id)).collect();
+        model.wanted = model.entries.keys().copied().filter(|id| model.is_wanted(*id)).collect();
+        model
+    }
+
+    fn raw(&self, id: EntryId) -> Option<&Place> {
+        let entry = self.entries.get(&id)?;
+        entry.placed.as_ref().map(|placed| &placed.place).or(entry.birth.as_ref())
+    }
+
+    fn is_dir(&self, id: EntryId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.kind == Some(Kind::Directory))
+    }
+
+    /// Puts every entry where it was moved, and one of each circle where it came from.
+    fn place_all(&mut self) {
+        for id in self.entries.keys() {
+            if let Some(place) = self.raw(*id) {
+                self.places.insert(*id, place.clone());
+            }
+        }
+        let mut resolved = self.places.clone();
+        for id in self.entries.keys() {
+            let Some(circle) = self.circle(*id) else { continue };
+            let stamp = |id: &EntryId| self.entries[id].placed.as_ref().map(|placed| placed.stamp);
+            let highest = circle.iter().max_by_key(|id| (stamp(id), **id)).unwrap();
+            let from = self.entries[highest].placed.as_ref().map(|placed| placed.from.clone());
+            let place = match from.filter(|from| self.leads_to_root(from.parent)) {
+                Some(from) => from,
+                None => Place { parent: EntryId::ROOT, ..self.places[highest].clone() },
+            };
+            resolved.insert(*highest, place);
+        }
+        self.places = resolved;
+    }
+
+    /// Gives the circle of places that an entry is in.
+    fn circle(&self, start: EntryId) -> Option<Vec<EntryId>> {
+        let mut circle = vec![start];
+        loop {
+            let next = self.places.get(circle.last()?)?.parent;
+            if next == start {
+                return Some(circle);
+            }
+            if circle.contains(&next) {
+                return None;
+            }
+            circle.push(next);
+        }
+    }
+
+    fn leads_to_root(&self, from: EntryId) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut at = from;
+        while at != EntryId::ROOT {
+            if !self.is_dir(at) || !seen.insert(at) {
+                return false;
+            }
+            let Some(place) = self.places.get(&at) else { return false };
+            at = place.parent;
+        }
+        true
+    }
+
+    /// Tells whether a presence dot is left that no tree deletion on the way up disables.
+    fn is_live(&self, id: EntryId) -> bool {
+        let entry = &self.entries[&id];
+        let mut present = entry.presence.clone();
+        let has_content = match entry.kind {
+            None => false,
+            Some(Kind::Directory) => true,
+            Some(kind) => entry.values.values().any(|content| content.kind() == kind),
+        };
+        let mut moves = Vec::new();
+        let mut at = id;
+        while let Some(top) = self.entries.get(&at) {
+            let stamp = top.placed.as_ref().map(|placed| placed.stamp);
+            for deletion in &top.deletes {
+                let counts = stamp <= deletion.seen
+                    && moves.iter().all(|dot| deletion.context.covers(dot))
+                    && self.context.covers_all(&deletion.context);
+                if counts {
+                    present.retain(|dot| !deletion.context.covers(dot));
+                }
+            }
+            moves.extend(top.placed.as_ref().map(|placed| placed.dot));
+            match self.places.get(&at) {
+                Some(place) if place.parent != EntryId::ROOT => at = place.parent,
+                _ => break,
+            }
+        }
+        has_content && !present.is_empty()
+    }
+
+    /// Tells whether an entry is live or something live is in it.
+    fn is_wanted(&self, id: EntryId) -> bool {
+        let in_it =
+            |(child, place): (&EntryId, &Place)| place.parent == id && self.is_wanted(*child);
+        self.live.contains(&id) || (self.is_dir(id) && self.places.iter().any(in_it))
+    }
+
+    /// Gives what tells states apart: the registers of all that is wanted.
+    pub fn digest(&self) -> String {
+        let wanted = self.wanted.iter().map(|id| {
+            let entry = &self.entries[id];
+            let stamp = entry.placed.as_ref().map(|placed| placed.stamp);
+            let (live, place) = (self.live.contains(id), self.raw(*id));
+            format!("{id}{live}{place:?}{stamp:?}{:?}{:?}", entry.values, entry.mode)
+        });
+        wanted.collect()
+    }
+
+    /// Gives the whole view, one line an item, sorted.
+    pub fn view(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.show(&[EntryId::ROOT], "", &mut lines);
+        lines.sort();
+        lines
+    }
+
+    /// Shows what is in directories that are one.
+    fn show(&self, dirs: &[EntryId], path: &str, lines: &mut Vec<String>) {
+        let mut slots: BTreeMap<&SafeName, Vec<EntryId>> = BTreeMap::new();
+        for (id, place) in &self.places {
+            if dirs.contains(&place.parent) && self.wanted.contains(id) {
+                slots.entry(&place.name).or_default().push(*id);
+            }
+        }
+        let mut losers = Vec::new();
+        for (name, claimants) in &slots {
+            let reserved = dirs[0] == EntryId::ROOT && name.as_str() == ".dunlin";
+            let mut free = !reserved;
+            let union: Vec<EntryId> =
+                claimants.iter().copied().filter(|id| self.is_dir(*id)).collect();
+            if let Some(first) = union.first() {
+                let mode = self.entries[first].mode.1;
+                if free {
+                    lines.push(line(&format!("{path}{name}"), &Content::Directory, mode, false));
+                    self.show(&union, &format!("{path}{name}/"), lines);
+                } else {
+                    losers.push((*name, digits(&first.0), Content::Directory, mode, union.clone()));
+                }
+                free = false;
+            }
+            let mut files: Vec<EntryId> =
+                claimants.iter().copied().filter(|id| !self.is_dir(*id)).collect();
+            files.sort_by_key(|id| {
+                (self.entries[id].placed.as_ref().map(|placed| placed.stamp), *id)
+            });
+            let mut seen: Vec<&Content> = Vec::new();
+            for id in files {
+                let mode = self.entries[&id].mode.1;
+                for (rank, (dot, content)) in self.entries[&id].distinct().into_iter().enumerate() {
+                    if seen.iter().any(|other| other.same_as(content)) {
+                        // The first value of an entry takes the name even when an equal one shows.
+                        continue;
+                    }
+                    seen.push(content);
+                    if rank == 0 && free {
+                        lines.push(line(&format!("{path}{name}"), content, mode, false));
+                        free = false;
+                    } else {
+                        let digits =
+                            if rank == 0 { digits(&id.0) } else { digits(&dot_bytes(&dot)) };
+                        losers.push((*name, digits, content.clone(), mode, Vec::new()));
+                    }
+                }
+            }
+        }
+        losers.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        let mut taken: BTreeSet<SafeName> = slots.keys().map(|name| (*name).clone()).collect();
+        for (name, digits, content, mode, union) in losers {
+            let tries = [8, 16, 32, 64].map(|len| derived(name, &digits[..len]));
+            let more = (2..).map(|number| derived(name, &format!("{digits} {number}")));
+            let free = tries.into_iter().chain(more).find(|name| !taken.contains(name)).unwrap();
+            lines.push(line(&format!("{path}{free}"), &content, mode, true));
+            if !union.is_empty() {
+                self.show(&union, &format!("{path}{free}/"), lines);
+            }
+            taken.insert(free);
+        }
+    }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("dunlin index conflict name v1");
+    hasher.update(bytes).finalize().to_hex().to_string()
+}
+
+/// Puts digits before the extension.
+fn derived(name: &SafeName, digits: &str) -> SafeName {
+    let name = name.as_str();
+    let dot = name.rfind('.').filter(|at| *at > 0 && name.len() - at <= 16);
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let room = 255 - (" (conflict )".len() + digits.len() + extension.len());
+    let cut = (0..=stem.len().min(room)).rev().find(|at| stem.is_char_boundary(*at)).unwrap();
+    super::name(&format!("{} (conflict {digits}){extension}", &stem[..cut]))
+}
+
+impl Entry {
+    fn be_born(&mut self, dot: &Dot, op: &Op) {
+        let (Op::Create { place, content, mode, .. } | Op::Promote { place, content, mode, .. }) =
+            op
+        else {
+            return;
+        };
+        self.kind = Some(content.kind());
+        if self.birth.as_ref().is_none_or(|birth| place < birth) {
+            self.birth = Some(place.clone());
+        }
+        if content.kind() != Kind::Directory {
+            self.values.insert(*dot, content.clone());
+        }
+        self.presence.insert(*dot);
+        self.mode = self.mode.max((None, *mode));
+    }
+
+    fn change(&mut self, dot: &Dot, op: &Op) {
+        match op {
+            Op::Write { content, .. } => {
+                self.values.insert(*dot, content.clone());
+                self.presence.insert(*dot);
+            }
+            Op::Move { place, stamp, from, .. } => {
+                let placed =
+                    Placed { stamp: *stamp, place: place.clone(), from: from.clone(), dot: *dot };
+                self.placed = self.placed.take().max(Some(placed));
+                self.presence.insert(*dot);
+            }
+            Op::Mode { mode, stamp, .. } => self.mode = self.mode.max((Some(*stamp), *mode)),
+            Op::DeleteTree { seen, context, .. } => {
+                self.deletes.push(TreeDelete { seen: *seen, context: context.clone() });
+            }
+            Op::Enable { .. } => {
+                self.presence.insert(*dot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives the different values, the winner first: the latest time, then the highest dot.
+    fn distinct(&self) -> Vec<(Dot, &Content)> {
+        let time = |content: &Content| match content {
+            Content::File { mtime_ns, .. } => *mtime_ns,
+            _ => 0,
+        };
+        let mut values: Vec<(Dot, &Content)> = self
+            .values
+            .iter()
+            .filter(|(_, content)| Some(content.kind()) == self.kind)
+            .map(|(dot, content)| (*dot, content))
+            .collect();
+        values.sort_by_key(|(dot, content)| std::cmp::Reverse((time(content), *dot)));
+        let mut distinct: Vec<(Dot, &Content)> = Vec::new();
+        for (dot, content) in values {
+            if !distinct.iter().any(|(_, other)| other.same_as(content)) {
+                distinct.push((dot, content));
+            }
+        }
+        distinct
+    }
+}

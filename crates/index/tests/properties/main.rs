@@ -1,0 +1,10 @@
+//! Properties of the index, seen from outside: against a model of the rules, over logs that get
+//! lost, doubled and reordered on the way, and with an author who writes what nobody should.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod delivery;
+mod hostile;
+mod state_machine;
+mod world;
