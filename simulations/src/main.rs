@@ -1,2 +1,112 @@
-//! Placeholder.
-fn main() {}
+//! Runs a mesh under seeded faults, as often as wanted.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink};
+
+/// Runs a whole Dunlin mesh in one process, with virtual time and seeded faults.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Threads; as many as there are cores when not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Stop after so many failures.
+    #[arg(long, default_value_t = 5)]
+    failures: usize,
+    /// Run one seed, the first, and print what happens.
+    #[arg(long)]
+    trace: bool,
+    /// With --trace: only these steps of it, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    keep: Option<Vec<usize>>,
+    /// Report failures as they are, without looking for fewer steps.
+    #[arg(long)]
+    no_shrink: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    catch_panics();
+    if arguments.trace {
+        return trace(&arguments);
+    }
+    let threads = arguments
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+        .unwrap_or(1);
+    let begun = Instant::now();
+    let shown = Mutex::new(Instant::now());
+    let progress = |runs: u64, failures: usize| {
+        let Ok(mut shown) = shown.lock() else { return };
+        if shown.elapsed() > Duration::from_secs(2) {
+            *shown = Instant::now();
+            let rate = runs as f64 / begun.elapsed().as_secs_f64();
+            eprint!("\r{runs} of {} seeds, {rate:.0}/s, {failures} failed ", arguments.seeds);
+            // Progress that cannot be shown is no loss.
+            let _ = std::io::stderr().flush();
+        }
+    };
+    let report =
+        run_many(arguments.first, arguments.seeds, threads, arguments.failures, progress);
+    let rate = report.runs as f64 / report.time.as_secs_f64();
+    eprintln!();
+    for failure in &report.failures {
+        tell(failure, arguments.no_shrink);
+    }
+    println!(
+        "{} seeds from {} on: {} failed, {:.1} s, {rate:.0} seeds/s on {threads} threads",
+        report.runs,
+        arguments.first,
+        report.failures.len(),
+        report.time.as_secs_f64(),
+    );
+    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(failure: &Failure, no_shrink: bool) {
+    println!("seed {}: {}", failure.seed, failure.why);
+    let command = "cargo run -p simulations --release --";
+    println!("  again: {command} --trace --first {}", failure.seed);
+    if no_shrink {
+        return;
+    }
+    let kept = shrink(failure.seed);
+    let list: Vec<String> = kept.iter().map(usize::to_string).collect();
+    let list = list.join(",");
+    println!("  shrunken: {command} --trace --first {} --keep {list}", failure.seed);
+    let outcome = run_seed(failure.seed, Some(&kept), true);
+    for line in outcome.trace.iter().filter(|line| line.contains("step") || line.contains("user")) {
+        println!("    {line}");
+    }
+    println!("    {}", outcome.failure.unwrap_or_default());
+}
+
+fn trace(arguments: &Arguments) -> ExitCode {
+    let keep: Option<BTreeSet<usize>> =
+        arguments.keep.as_ref().map(|keep| keep.iter().copied().collect());
+    let outcome = run_seed(arguments.first, keep.as_ref(), true);
+    for line in outcome.trace {
+        println!("{line}");
+    }
+    match outcome.failure {
+        Some(why) => {
+            println!("{} events; failed: {why}", outcome.events);
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("{} events; all is well", outcome.events);
+            ExitCode::SUCCESS
+        }
+    }
+}

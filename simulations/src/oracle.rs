@@ -1,0 +1,154 @@
+//! What the users did, and what must therefore be there in the end.
+//!
+//! The unit is a content: the bytes of a file, told from all others by a hash. The rules are kept
+//! sound rather than complete: whatever they demand must hold, but not all that must hold is
+//! demanded. `docs/simulator.md` says what is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_identity::Hash;
+use dunlin_index::PRIVATE_NAME;
+use dunlin_tree::fs::Memory;
+
+/// What must have become of a content in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// Nothing is demanded: a user has overwritten or deleted it where it was seen.
+    Free,
+    /// It must be somewhere, if only in a version store: a power cut has put another content in
+    /// its place on the device of its author.
+    Kept,
+    /// It must be in the folder, under whatever name.
+    Live,
+}
+
+/// What is known of a content.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Its bytes, for the report.
+    shown: String,
+    fate: Fate,
+    /// The devices on which a user has written it.
+    authors: BTreeSet<usize>,
+}
+
+/// How often a device has each content in its folder, and which it has beside that.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// In the folder.
+    pub tree: BTreeMap<Hash, usize>,
+    /// In the version store.
+    pub versions: BTreeSet<Hash>,
+}
+
+impl Holdings {
+    /// Looks at a disk.
+    pub fn of(disk: &Memory) -> Self {
+        let mut holdings = Self::default();
+        for (path, content) in disk.all_contents() {
+            let hash = Hash::of(&content);
+            match path.strip_prefix(PRIVATE_NAME) {
+                None => *holdings.tree.entry(hash).or_default() += 1,
+                Some(private) if private.starts_with("/versions/") => {
+                    holdings.versions.insert(hash);
+                }
+                Some(_) => {}
+            }
+        }
+        holdings
+    }
+
+    fn has(&self, content: &Hash) -> bool {
+        self.tree.contains_key(content) || self.versions.contains(content)
+    }
+}
+
+/// The contents that users have written, and what must become of them.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    contents: BTreeMap<Hash, Known>,
+}
+
+impl Oracle {
+    /// A user has changed a disk, or may have: what is new there must stay; of what is there less
+    /// often than before nothing is demanded any more.
+    pub fn user(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {
+        for hash in before.tree.keys() {
+            if after.tree.get(hash) < before.tree.get(hash) {
+                self.free(hash);
+            }
+        }
+        for content in wrote {
+            let hash = Hash::of(content);
+            if !content.is_empty() && after.tree.contains_key(&hash) {
+                self.written(device, content);
+            }
+        }
+    }
+
+    /// A user's act that was to come between two operations of Dunlin has had its moment. What else
+    /// was in the folder then may have been seen and destroyed by it.
+    pub fn raced(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {
+        let missing: Vec<Hash> =
+            self.contents.keys().filter(|hash| !after.tree.contains_key(hash)).copied().collect();
+        for hash in missing {
+            self.free(&hash);
+        }
+        self.user(device, before, after, &[]);
+        for content in wrote {
+            if !content.is_empty() && after.has(&Hash::of(content)) {
+                self.written(device, content);
+            }
+        }
+    }
+
+    /// The power of a device was cut. What its own user had written there, and nobody had made
+    /// durable, may be gone; what Dunlin has put there may not.
+    pub fn power_cut(&mut self, device: usize, before: &Holdings, after: &Holdings, others: &[Holdings]) {
+        for hash in before.tree.keys() {
+            if after.tree.get(hash) >= before.tree.get(hash) {
+                continue;
+            }
+            let Some(known) = self.contents.get_mut(hash) else { continue };
+            if known.authors.contains(&device) {
+                let elsewhere = after.has(hash) || others.iter().any(|other| other.has(hash));
+                known.fate = known.fate.min(if elsewhere { Fate::Kept } else { Fate::Free });
+            }
+        }
+    }
+
+    fn written(&mut self, device: usize, content: &[u8]) {
+        let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
+        let known = Known { shown, fate: Fate::Live, authors: BTreeSet::new() };
+        let known = self.contents.entry(Hash::of(content)).or_insert(known);
+        known.fate = Fate::Live;
+        known.authors.insert(device);
+    }
+
+    fn free(&mut self, hash: &Hash) {
+        if let Some(known) = self.contents.get_mut(hash) {
+            known.fate = Fate::Free;
+        }
+    }
+
+    /// Says what is missing in the end; `devices` must agree already.
+    pub fn missing(&self, devices: &[Holdings]) -> Vec<String> {
+        let Some(first) = devices.first() else { return Vec::new() };
+        let mut missing = Vec::new();
+        for (hash, known) in &self.contents {
+            let found = match known.fate {
+                Fate::Free => true,
+                Fate::Live => first.tree.contains_key(hash),
+                Fate::Kept => devices.iter().any(|device| device.has(hash)),
+            };
+            if !found {
+                let stored = devices.iter().position(|device| device.versions.contains(hash));
+                missing.push(format!(
+                    "{:?}, written on {:?}, must be {:?} and is not (in the version store of: {stored:?})",
+                    known.shown, known.authors, known.fate
+                ));
+            }
+        }
+        missing
+    }
+}

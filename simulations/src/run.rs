@@ -1,0 +1,148 @@
+//! Runs seeds, on all cores; shrinks those that fail.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::scenario::Scenario;
+use crate::world::{Outcome, World};
+
+/// Shrinking tries at most so many runs.
+const SHRINK_RUNS_MAX: usize = 600;
+
+/// A run that has failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Its seed.
+    pub seed: u64,
+    /// What is wrong.
+    pub why: String,
+}
+
+thread_local! {
+    /// Where the panic that was caught last came from.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps panics in the code under test from filling the screen; they are reported as failures.
+pub fn catch_panics() {
+    panic::set_hook(Box::new(|info| {
+        PANIC.with(|last| *last.borrow_mut() = Some(info.to_string()));
+    }));
+}
+
+/// Runs one scenario. A panic in the code under test is a failure like any other.
+pub fn run(scenario: Scenario, trace: bool) -> Outcome {
+    let world = AssertUnwindSafe(World::new(scenario, trace));
+    panic::catch_unwind(move || { world }.0.run()).unwrap_or_else(|_| {
+        let place = PANIC.with(|last| last.borrow_mut().take());
+        let place = place.unwrap_or_else(|| "somewhere".to_owned());
+        Outcome { failure: Some(format!("panicked: {place}")), trace: Vec::new(), events: 0 }
+    })
+}
+
+/// Runs the seed alone; with `keep`, only those of its steps.
+pub fn run_seed(seed: u64, keep: Option<&BTreeSet<usize>>, trace: bool) -> Outcome {
+    run(scenario(seed, keep), trace)
+}
+
+fn scenario(seed: u64, keep: Option<&BTreeSet<usize>>) -> Scenario {
+    let mut scenario = Scenario::draw(seed);
+    if let Some(keep) = keep {
+        scenario.steps.retain(|step| keep.contains(&step.number));
+    }
+    scenario
+}
+
+/// Finds few steps with which the seed still fails, by leaving out ever smaller parts of them.
+pub fn shrink(seed: u64) -> BTreeSet<usize> {
+    let mut kept: Vec<usize> = Scenario::draw(seed).steps.iter().map(|step| step.number).collect();
+    let mut runs = 0;
+    let mut part = kept.len().div_ceil(2).max(1);
+    loop {
+        let mut at = 0;
+        let mut smaller = false;
+        while at < kept.len() && runs < SHRINK_RUNS_MAX {
+            let mut rest = kept.clone();
+            rest.drain(at..(at + part).min(kept.len()));
+            runs += 1;
+            let fewer: BTreeSet<usize> = rest.iter().copied().collect();
+            if run_seed(seed, Some(&fewer), false).failure.is_some() {
+                kept = rest;
+                smaller = true;
+            } else {
+                at += part;
+            }
+        }
+        if runs >= SHRINK_RUNS_MAX || (part == 1 && !smaller) {
+            return kept.into_iter().collect();
+        }
+        part = if smaller { part.min(kept.len()).max(1) } else { part.div_ceil(2).max(1) };
+        if part > 1 && !smaller {
+            continue;
+        }
+        if part > kept.len() {
+            part = kept.len().max(1);
+        }
+    }
+}
+
+/// What a number of seeds came to.
+#[derive(Debug)]
+pub struct Report {
+    /// Runs that have failed, by seed.
+    pub failures: Vec<Failure>,
+    /// Runs that were made.
+    pub runs: u64,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Runs `count` seeds from `first` on, on so many threads, until `failures_max` have failed.
+/// `progress` is called now and then with the runs made and the failures met.
+pub fn run_many(
+    first: u64,
+    count: u64,
+    threads: usize,
+    failures_max: usize,
+    progress: impl Fn(u64, usize) + Sync,
+) -> Report {
+    let begun = Instant::now();
+    let next = AtomicU64::new(0);
+    let runs = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    let seed = first.wrapping_add(number);
+                    let outcome = run_seed(seed, None, false);
+                    let done = runs.fetch_add(1, Ordering::Relaxed) + 1;
+                    let mut failures =
+                        failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if let Some(why) = outcome.failure {
+                        failures.push(Failure { seed, why });
+                        if failures.len() >= failures_max {
+                            stop.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    if done.is_multiple_of(64) {
+                        progress(done, failures.len());
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    failures.sort_by_key(|failure| failure.seed);
+    Report { failures, runs: runs.into_inner(), time: begun.elapsed() }
+}

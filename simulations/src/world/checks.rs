@@ -1,0 +1,236 @@
+//! The end of a run: everything comes to rest, and is looked at.
+
+use std::collections::BTreeMap;
+
+use dunlin_identity::Hash;
+use dunlin_index::{Content, EntryId, Millis, RelPath};
+use dunlin_tree::fs::{FileKind, Fs};
+
+use dunlin_engine::types::FolderState;
+
+use super::World;
+use crate::oracle::Holdings;
+use crate::user::look;
+
+/// Everything comes to rest within this virtual time after the last fault.
+const QUIET_MS_MAX: Millis = 15 * 60 * 1000;
+/// How long nothing may happen before a run counts as quiet.
+const CALM_MS: Millis = 3_000;
+
+/// What a path shows: kind, content, mode, time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    Directory { mode: u32 },
+    File { content: Hash, size: u64, mode: u32, mtime_ns: i64 },
+    Symlink { target: String },
+}
+
+impl World {
+    /// Lets all faults end and everything come to rest, twice: the second time after a scan, which
+    /// must find nothing.
+    pub(super) fn run_to_quiet(&mut self) {
+        self.calm_down();
+        self.rest();
+        if self.failure.is_some() {
+            return;
+        }
+        let before = self.contexts();
+        for device in 0..self.devices.len() {
+            self.with_folder(device, |folder, _| folder.scan());
+        }
+        self.rest();
+        if self.failure.is_none() && before != self.contexts() {
+            self.fail("a scan of a folder at rest has found changes".to_owned());
+        }
+    }
+
+    fn contexts(&self) -> Vec<Option<dunlin_index::Context>> {
+        let context = |d: &crate::device::Device| {
+            d.running.as_ref().map(|running| running.folder.index().context().clone())
+        };
+        self.devices.iter().map(context).collect()
+    }
+
+    fn rest(&mut self) {
+        let limit = self.now + QUIET_MS_MAX;
+        while self.failure.is_none() {
+            let until = self.now + CALM_MS;
+            while self.failure.is_none() && self.advance(until) {}
+            if self.failure.is_some() {
+                return;
+            }
+            self.decide_held();
+            self.mend_suspects();
+            if self.is_quiet() {
+                return;
+            }
+            if self.now > limit {
+                let unrest = self.unrest().join("; ");
+                return self.fail(format!("not at rest after {QUIET_MS_MAX} ms: {unrest}"));
+            }
+        }
+    }
+
+    /// The users decide about deletions that are held.
+    fn decide_held(&mut self) {
+        for device in 0..self.devices.len() {
+            let Some(running) = &self.devices[device].running else { continue };
+            if running.folder.state() != FolderState::Held {
+                continue;
+            }
+            let approve = self.scenario.seed % 2 == 0;
+            self.note(|| format!("{device}: held: approve {approve}"));
+            self.with_folder(device, |folder, wall| {
+                // A database that fails shows in the folder's state.
+                let _ = if approve { folder.approve(wall) } else { folder.undo(wall) };
+            });
+        }
+    }
+
+    /// Users save anew what a power cut has emptied, as they are told to.
+    fn mend_suspects(&mut self) {
+        for device in 0..self.devices.len() {
+            let Some(running) = &self.devices[device].running else { continue };
+            let suspects: Vec<RelPath> = running
+                .folder
+                .problems()
+                .filter(|problem| problem.reason.starts_with("it is empty since"))
+                .filter_map(|problem| RelPath::parse(&problem.path).ok())
+                .collect();
+            for path in suspects {
+                self.mend(device, path);
+            }
+        }
+    }
+
+    fn unrest(&self) -> Vec<String> {
+        let mut unrest = Vec::new();
+        for device in &self.devices {
+            let number = device.number;
+            let Some(running) = &device.running else {
+                unrest.push(format!("{number} does not run"));
+                continue;
+            };
+            if !running.folder.is_settled() {
+                let (state, why) = (running.folder.state(), running.folder.reason());
+                let problems: Vec<_> = running.folder.problems().collect();
+                unrest.push(format!("{number} is {state:?} {why:?} {:?} {problems:?}", running.folder.need()));
+            }
+            for peer in self.devices.iter().filter(|peer| peer.number != number) {
+                if !running.folder.in_sync(&peer.id) {
+                    unrest.push(format!("{number} is not in sync with {}", peer.number));
+                }
+            }
+        }
+        unrest
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.unrest().is_empty()
+    }
+
+    /// Compares all devices with each other, their disks with their views, and all with what the
+    /// users did.
+    pub(super) fn check_end(&mut self) {
+        let views: Result<Vec<_>, _> = (0..self.devices.len()).map(|d| self.view(d)).collect();
+        let views = match views {
+            Ok(views) => views,
+            Err(error) => return self.fail(format!("a view cannot be read: {error}")),
+        };
+        for device in 1..views.len() {
+            if views[device] != views[0] {
+                let apart = differences(&views[0], &views[device]);
+                return self.fail(format!("the views of 0 and {device} differ: {apart}"));
+            }
+        }
+        for (device, view) in views.iter().enumerate() {
+            let disk = self.disk(device);
+            if disk != *view {
+                let apart = differences(view, &disk);
+                return self.fail(format!("view and disk of {device} differ: {apart}"));
+            }
+        }
+        let missing = self.oracle.missing(&self.holdings());
+        if !missing.is_empty() {
+            self.fail(format!("lost: {}", missing.join("; ")));
+        }
+    }
+
+    fn view(&self, device: usize) -> Result<BTreeMap<RelPath, Shown>, String> {
+        let running = self.devices[device].running.as_ref().ok_or("it does not run")?;
+        let index = running.folder.index();
+        let mut shown = BTreeMap::new();
+        let mut todo = vec![(EntryId::ROOT, RelPath::root())];
+        while let Some((dir, at)) = todo.pop() {
+            let items = index.children(dir, None, usize::MAX).map_err(|e| e.to_string())?;
+            for item in items {
+                let path = at.join(&item.name).map_err(|e| e.to_string())?;
+                let what = match item.content {
+                    Content::Directory => {
+                        todo.push((item.key.entry, path.clone()));
+                        Shown::Directory { mode: item.mode }
+                    }
+                    Content::File { root, size, mtime_ns, .. } => {
+                        Shown::File { content: root, size, mode: item.mode, mtime_ns }
+                    }
+                    Content::Symlink { target } => Shown::Symlink { target },
+                };
+                if shown.insert(path.clone(), what).is_some() {
+                    return Err(format!("{path} is shown twice"));
+                }
+            }
+        }
+        Ok(shown)
+    }
+
+    fn disk(&self, device: usize) -> BTreeMap<RelPath, Shown> {
+        let there = &self.devices[device];
+        let mut shown = BTreeMap::new();
+        for seen in look(&there.user) {
+            let Ok(Some(stat)) = there.user.stat(&seen.path) else { continue };
+            let what = match seen.kind {
+                FileKind::Directory => Shown::Directory { mode: stat.mode },
+                FileKind::File => {
+                    let content = there.disk.content(&seen.path).unwrap_or_default();
+                    let content = dunlin_blocks::hash_bytes(&content).root;
+                    let (size, mode, mtime_ns) = (stat.size, stat.mode, stat.mtime_ns);
+                    Shown::File { content, size, mode, mtime_ns }
+                }
+                FileKind::Symlink => {
+                    Shown::Symlink { target: there.user.read_link(&seen.path).unwrap_or_default() }
+                }
+                FileKind::Other => continue,
+            };
+            shown.insert(seen.path, what);
+        }
+        shown
+    }
+
+    fn mend(&mut self, device: usize, path: RelPath) {
+        self.note(|| format!("{device}: the user saves {path} again"));
+        let there = &mut self.devices[device];
+        there.set_disk_time(self.now);
+        let before = Holdings::of(&there.disk);
+        let content = format!("saved again on {device} at {}", self.now).into_bytes();
+        there.disk.user(&dunlin_tree::fs::UserOp::Write(path, content.clone()));
+        let after = Holdings::of(&there.disk);
+        self.oracle.user(device, &before, &after, &[content]);
+        self.tell_watcher(device, None);
+    }
+}
+
+fn differences(one: &BTreeMap<RelPath, Shown>, other: &BTreeMap<RelPath, Shown>) -> String {
+    let mut lines = Vec::new();
+    for (path, shown) in one {
+        match other.get(path) {
+            Some(there) if there == shown => {}
+            there => lines.push(format!("{path}: {shown:?} against {there:?}")),
+        }
+    }
+    for (path, shown) in other {
+        if !one.contains_key(path) {
+            lines.push(format!("{path}: nothing against {shown:?}"));
+        }
+    }
+    lines.join("; ")
+}
