@@ -281,24 +281,24 @@ impl Supervisor {
         S: Storage + Clone + Sync + 'static,
     {
         loop {
-            match opener(self.commands.clone()) {
+            let reason = match opener(self.commands.clone()) {
                 Ok(opened) => {
                     let mut worker = Worker::new(&mut self, opened);
                     if worker.run() == Ended::Stopped {
                         return;
                     }
+                    worker.folder.reason().unwrap_or_default()
                 }
-                Err(reason) => {
-                    let mut snapshot = self.publish.snapshot.borrow().clone();
-                    snapshot.state = FolderState::Error;
-                    snapshot.error = Some(reason.clone());
-                    snapshot.settled = false;
-                    snapshot.in_sync = self.peers.keys().map(|peer| (*peer, false)).collect();
-                    self.publish.publish(snapshot);
-                    if self.wait_to_reopen(&reason) == Ended::Stopped {
-                        return;
-                    }
-                }
+                Err(reason) => reason,
+            };
+            let mut snapshot = self.publish.snapshot.borrow().clone();
+            snapshot.state = FolderState::Error;
+            snapshot.error = Some(reason.clone());
+            snapshot.settled = false;
+            snapshot.in_sync = self.peers.keys().map(|peer| (*peer, false)).collect();
+            self.publish.publish(snapshot);
+            if self.wait_to_reopen(&reason) == Ended::Stopped {
+                return;
             }
         }
     }

@@ -65,13 +65,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         changes: Vec<LocalChange>,
         now: Millis,
     ) -> Vec<LocalChange> {
+        let displaced: BTreeSet<RowId> = changes.iter().filter_map(displaced_by).collect();
         let mut rest = Vec::with_capacity(changes.len());
         for change in changes {
             match change {
                 // It is held already.
                 LocalChange::Vanished { row, .. } if self.is_held(row) => {}
                 // What has lost its name to another in this batch is not part of a burst.
-                LocalChange::Vanished { row, .. } if self.has_place(row) => {
+                LocalChange::Vanished { row, .. } if !displaced.contains(&row) => {
                     if self.vanishing.rows.is_empty() {
                         self.vanishing.first_at = now;
                         self.vanishing.last_at =
@@ -83,10 +84,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         }
         rest
-    }
-
-    fn has_place(&self, row: RowId) -> bool {
-        matches!(self.rows.path(row), Ok(Some(_)))
     }
 
     /// Carries out the deletions of a burst that is over, or holds them for the user's word.
@@ -144,6 +141,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             };
         }
         false
+    }
+}
+
+/// The row that has to give its name to this change.
+fn displaced_by(change: &LocalChange) -> Option<RowId> {
+    match change {
+        LocalChange::Created { displaces, .. } | LocalChange::Moved { displaces, .. } => *displaces,
+        _ => None,
     }
 }
 

@@ -73,7 +73,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if !self.check_root(now) {
             return;
         }
-        // A file that is just being saved by renaming keeps its window.
+        if let Err(error) = self.drop_detached() {
+            return self.storage_fault(&error, now);
+        }
+        self.scan_wanted = false;
         self.problems.clear();
         let mut observed = Vec::new();
         let mut sink = |seen| observed.push(seen);
@@ -210,7 +213,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 Err(Refused::Index(error)) => self.problem(&path, &error.to_string()),
             }
         }
+        if let Err(error) = self.drop_detached() {
+            return self.storage_fault(&error, now);
+        }
         self.commit_local(batch.blobs, now);
+    }
+
+    /// Forgets rows that have lost their names and got no other because a batch was interrupted:
+    /// what is on disk of them is found again by looking.
+    fn drop_detached(&mut self) -> Result<(), IndexError> {
+        for row in self.rows.detached().map_err(table_error)? {
+            self.forget_rows(&row)?;
+            self.scan_wanted = true;
+        }
+        Ok(())
     }
 
     /// A device that may only read tells nobody what was changed on it.
