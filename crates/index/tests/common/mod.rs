@@ -3,8 +3,8 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-pub mod model;
-pub mod wire;
+pub(crate) mod model;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use dunlin_index::{
 };
 
 /// The folder's key of first identities.
-pub const ID_KEY: [u8; 32] = [5; 32];
+pub(crate) const ID_KEY: [u8; 32] = [5; 32];
 
 /// The folder of all tests.
-pub const FOLDER: FolderId = FolderId([9; 32]);
+pub(crate) const FOLDER: FolderId = FolderId([9; 32]);
 
 /// Signs with a keyed hash: whoever knows the device can, which is enough to notice mix-ups.
-pub struct Fake(pub DeviceId);
+pub(crate) struct Fake(pub DeviceId);
 
 fn fake_signature(device: &DeviceId, message: &[u8]) -> Signature {
     let mut bytes = [0; 64];
@@ -49,7 +49,7 @@ impl Verifier for FakeVerifier {
     }
 }
 
-pub fn admission(device: DeviceId) -> Admission {
+pub(crate) fn admission(device: DeviceId) -> Admission {
     Admission {
         device,
         tier: Tier::Write,
@@ -60,7 +60,7 @@ pub fn admission(device: DeviceId) -> Admission {
     }
 }
 
-pub fn config(number: u8) -> Config {
+pub(crate) fn config(number: u8) -> Config {
     let device = DeviceId::from_bytes([number; 32]);
     Config {
         folder: FOLDER,
@@ -74,20 +74,20 @@ pub fn config(number: u8) -> Config {
     }
 }
 
-pub fn name(text: &str) -> SafeName {
+pub(crate) fn name(text: &str) -> SafeName {
     SafeName::parse(text).unwrap()
 }
 
 /// Makes the content of a file from a word of at most 32 bytes. The word itself stands for its
 /// hash, so that a view can be read.
-pub fn word(word: &str, at: Millis) -> Content {
+pub(crate) fn word(word: &str, at: Millis) -> Content {
     let mut root = [0; 32];
     root[..word.len()].copy_from_slice(word.as_bytes());
     Content::File { root: Hash(root), size: word.len() as u64, mtime_ns: at as i64, text: None }
 }
 
 /// Gives what a content says: a file's word, a link's target.
-pub fn said(content: &Content) -> String {
+pub(crate) fn said(content: &Content) -> String {
     match content {
         Content::File { root, .. } => {
             let len = root.0.iter().position(|byte| *byte == 0).unwrap_or(root.0.len());
@@ -100,7 +100,7 @@ pub fn said(content: &Content) -> String {
 
 /// Gives one line of a view: the path, what is there, and the mode when it is unusual. A star says
 /// that the item stands beside a winner.
-pub fn line(path: &str, content: &Content, mode: u32, conflict: bool) -> String {
+pub(crate) fn line(path: &str, content: &Content, mode: u32, conflict: bool) -> String {
     let star = if conflict { "*" } else { "" };
     let (shown, usual) = match content {
         Content::Directory => (format!("{path}{star}/"), 0o755),
@@ -111,17 +111,17 @@ pub fn line(path: &str, content: &Content, mode: u32, conflict: bool) -> String 
 }
 
 /// One device.
-pub struct Device {
-    pub index: Index<MemStore>,
-    pub config: Config,
-    pub store: MemStore,
-    pub now: Millis,
+pub(crate) struct Device {
+    pub(crate) index: Index<MemStore>,
+    pub(crate) config: Config,
+    pub(crate) store: MemStore,
+    pub(crate) now: Millis,
     /// All segments of its own log, each as it was pushed.
-    pub log: Vec<Vec<u8>>,
+    pub(crate) log: Vec<Vec<u8>>,
 }
 
 impl Device {
-    pub fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         let (store, config) = (MemStore::default(), config(number));
         let index = Index::open(store.clone(), config.clone(), 1000).unwrap();
         let mut device = Self { index, config, store, now: 1000, log: Vec::new() };
@@ -129,25 +129,25 @@ impl Device {
         device
     }
 
-    pub fn tick(&mut self) -> Millis {
+    pub(crate) fn tick(&mut self) -> Millis {
         self.now += 1;
         self.now
     }
 
-    pub fn commit(&mut self) -> Committed {
+    pub(crate) fn commit(&mut self) -> Committed {
         let committed = self.index.commit(&Fake(self.config.device)).unwrap();
         self.log.extend(committed.segments.iter().cloned());
         committed
     }
 
     /// Closes the index and opens what is stored.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         self.index.write_back(true).unwrap();
         self.index = Index::open(self.store.clone(), self.config.clone(), self.now).unwrap();
     }
 
     /// Does what a user would: commands separated by semicolons, paths without spaces.
-    pub fn act(&mut self, commands: &str) {
+    pub(crate) fn act(&mut self, commands: &str) {
         for command in commands.split(';').map(str::trim).filter(|command| !command.is_empty()) {
             let words: Vec<&str> = command.split_whitespace().collect();
             self.command(&words).unwrap_or_else(|error| {
@@ -199,7 +199,7 @@ impl Device {
     }
 
     /// Gives what is shown at a path; `(conflict)` in it stands for any derived name.
-    pub fn item(&self, path: &str) -> Option<Item> {
+    pub(crate) fn item(&self, path: &str) -> Option<Item> {
         let mut dir = EntryId::ROOT;
         let mut found = None;
         for part in path.split('/') {
@@ -213,11 +213,11 @@ impl Device {
         found
     }
 
-    pub fn key(&self, path: &str) -> ItemKey {
+    pub(crate) fn key(&self, path: &str) -> ItemKey {
         self.item(path).unwrap_or_else(|| panic!("{path} is not in {:#?}", self.view())).key
     }
 
-    pub fn place(&self, path: &str) -> (EntryId, SafeName) {
+    pub(crate) fn place(&self, path: &str) -> (EntryId, SafeName) {
         match path.rsplit_once('/') {
             Some((dir, last)) => (self.key(dir).entry, name(last)),
             None => (EntryId::ROOT, name(path)),
@@ -225,7 +225,7 @@ impl Device {
     }
 
     /// Takes all that the other holds.
-    pub fn pull(&mut self, other: &Self) {
+    pub(crate) fn pull(&mut self, other: &Self) {
         loop {
             let (segments, more) =
                 other.index.segments_beyond(self.index.context(), 1 << 20).unwrap();
@@ -239,7 +239,7 @@ impl Device {
     }
 
     /// Gives everything that is shown, with the directory it is in.
-    pub fn items(&self) -> Vec<(String, Item)> {
+    pub(crate) fn items(&self) -> Vec<(String, Item)> {
         let mut found = Vec::new();
         let mut dirs = vec![(EntryId::ROOT, String::new())];
         while let Some((dir, path)) = dirs.pop() {
@@ -255,7 +255,7 @@ impl Device {
     }
 
     /// Gives the whole view, one line an item, sorted.
-    pub fn view(&self) -> Vec<String> {
+    pub(crate) fn view(&self) -> Vec<String> {
         let lines = self.items().into_iter();
         let mut lines: Vec<String> = lines
             .map(|(path, item)| line(&path, &item.content, item.mode, item.conflict))
@@ -264,14 +264,14 @@ impl Device {
         lines
     }
 
-    pub fn audit(&mut self) {
+    pub(crate) fn audit(&mut self) {
         let faults = self.index.audit().unwrap();
         assert!(faults.is_empty(), "{faults:#?}\n{:#?}", self.view());
     }
 }
 
 /// Replaces the digits of derived names, which differ from run to run of a changed test.
-pub fn normal(line: &str) -> String {
+pub(crate) fn normal(line: &str) -> String {
     let mut rest = line;
     let mut normal = String::new();
     while let Some((before, after)) = rest.split_once(" (conflict ") {

@@ -35,7 +35,7 @@ struct Entry {
 }
 
 /// The state that a set of records makes.
-pub struct Model {
+pub(crate) struct Model {
     entries: BTreeMap<EntryId, Entry>,
     context: Context,
     /// Where each entry is, circles of moves resolved.
@@ -45,7 +45,7 @@ pub struct Model {
 }
 
 /// Gives the identity of the first entry with this content at this place.
-pub fn first_id(place: &Place, content: &Content) -> EntryId {
+pub(crate) fn first_id(place: &Place, content: &Content) -> EntryId {
     let mut bytes = b"first\0".to_vec();
     bytes.extend_from_slice(&place.parent.0);
     bytes.extend_from_slice(&(place.name.as_str().len() as u64).to_le_bytes());
@@ -81,21 +81,23 @@ fn born_as(dot: &Dot, op: &Op) -> Option<EntryId> {
     match op {
         Op::Create { first: true, place, content, .. } => Some(first_id(place, content)),
         Op::Create { .. } => Some(id_of(&[b"dot\0".as_slice(), &dot_bytes(dot)].concat())),
-        Op::Promote { entry, dot, .. } => {
-            Some(id_of(&[b"promoted\0".as_slice(), &entry.0, &dot_bytes(dot)].concat()))
+        Op::Promote { entry, dot, content, .. } => {
+            let kind = if content.kind() == Kind::Symlink { b"l" } else { b"f" };
+            let parts = [b"promoted\0".as_slice(), &entry.0, kind, &dot_bytes(dot)];
+            Some(id_of(&parts.concat()))
         }
         _ => None,
     }
 }
 
 /// Gives every identity that records have made or named.
-pub fn ids_of(records: &BTreeMap<Dot, Op>) -> BTreeSet<EntryId> {
+pub(crate) fn ids_of(records: &BTreeMap<Dot, Op>) -> BTreeSet<EntryId> {
     records.iter().filter_map(|(dot, op)| born_as(dot, op)).collect()
 }
 
 impl Model {
     /// Computes the state of those of the records that a context covers.
-    pub fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
+    pub(crate) fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
         let known = || records.iter().filter(|(dot, _)| context.covers(dot));
         let mut entries: BTreeMap<EntryId, Entry> = BTreeMap::new();
         let mut replaced: BTreeSet<(EntryId, Dot)> = BTreeSet::new();
@@ -241,7 +243,7 @@ impl Model {
     }
 
     /// Gives what tells states apart: the registers of all that is wanted.
-    pub fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         let wanted = self.wanted.iter().map(|id| {
             let entry = &self.entries[id];
             let stamp = entry.placed.as_ref().map(|placed| placed.stamp);
@@ -252,7 +254,7 @@ impl Model {
     }
 
     /// Gives the whole view, one line an item, sorted.
-    pub fn view(&self) -> Vec<String> {
+    pub(crate) fn view(&self) -> Vec<String> {
         let mut lines = Vec::new();
         self.show(&[EntryId::ROOT], "", &mut lines);
         lines.sort();

@@ -9,32 +9,32 @@ use dunlin_index::{Author, Content, Context, Dot, EntryId, Kind, SafeName, Signe
 use super::{FOLDER, Fake};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct Place {
-    pub parent: EntryId,
-    pub name: SafeName,
+pub(crate) struct Place {
+    pub(crate) parent: EntryId,
+    pub(crate) name: SafeName,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct Stamp {
-    pub moves: u64,
-    pub hlc: u64,
-    pub device: DeviceId,
+pub(crate) struct Stamp {
+    pub(crate) moves: u64,
+    pub(crate) hlc: u64,
+    pub(crate) device: DeviceId,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Cutoff {
-    pub author: Author,
-    pub seq: u64,
+pub(crate) struct Cutoff {
+    pub(crate) author: Author,
+    pub(crate) seq: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct WrappedKey {
-    pub device: DeviceId,
-    pub sealed: Vec<u8>,
+pub(crate) struct WrappedKey {
+    pub(crate) device: DeviceId,
+    pub(crate) sealed: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Op {
+pub(crate) enum Op {
     Member { admission: Admission, name: String },
     Create { kind: Kind, first: bool, place: Place, content: Content, mode: u32 },
     Write { entry: EntryId, content: Content, replaces: Vec<Dot>, enables: Vec<Dot> },
@@ -65,7 +65,7 @@ struct Segment {
 }
 
 /// Reads the records of a segment, each with its dot.
-pub fn records(segment: &[u8]) -> Vec<(Dot, Op)> {
+pub(crate) fn records(segment: &[u8]) -> Vec<(Dot, Op)> {
     assert_eq!(segment[0], 1, "the version comes first");
     let config = bincode::config::standard();
     let (segment, read): (Segment, usize) =
@@ -84,16 +84,16 @@ pub fn records(segment: &[u8]) -> Vec<(Dot, Op)> {
 }
 
 /// A log whose author writes into it whatever it likes.
-pub struct Hostile {
-    pub author: Author,
-    pub seq: u64,
+pub(crate) struct Hostile {
+    pub(crate) author: Author,
+    pub(crate) seq: u64,
     chain: Hash,
-    pub log: Vec<Vec<u8>>,
+    pub(crate) log: Vec<Vec<u8>>,
 }
 
 impl Hostile {
     /// Begins the log of a member, with its admission.
-    pub fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         let device = DeviceId::from_bytes([number; 32]);
         let author = Author { device, epoch: u64::from(number) };
         let mut hasher = blake3::Hasher::new_derive_key("dunlin index log v1");
@@ -105,7 +105,7 @@ impl Hostile {
     }
 
     /// Signs one record as a segment of its own.
-    pub fn say(&mut self, op: &Op) -> Dot {
+    pub(crate) fn say(&mut self, op: &Op) -> Dot {
         let record = bincode::encode_to_vec(op, bincode::config::standard()).unwrap();
         let before = self.chain;
         let mut hasher = blake3::Hasher::new();

@@ -43,7 +43,7 @@ proptest! {
         let mut crooked = Device::new(7);
         take_all(&mut crooked, &picked);
         // What is there by now is as the model has it, whatever is missing.
-        let mut records = world.records.clone();
+        let mut records = world.records;
         let own = crate::common::wire::records(&crooked.log[0]);
         records.extend(own);
         let model = Model::new(&records, crooked.index.context());

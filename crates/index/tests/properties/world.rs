@@ -13,7 +13,7 @@ const NAMES: [&str; 4] = ["a", "b.txt", "c", "d.d"];
 
 /// What happens; numbers pick from what there is.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Mkdir { at: u8, dir: u8, name: u8 },
     Create { at: u8, dir: u8, name: u8, text: u8 },
     Link { at: u8, dir: u8, name: u8, text: u8 },
@@ -24,7 +24,7 @@ pub enum Step {
     Deliver { to: u8, from: u8, count: u8 },
 }
 
-pub fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let byte = any::<u8>;
     let four = || (byte(), byte(), byte(), byte());
     prop_oneof![
@@ -41,14 +41,14 @@ pub fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The devices and what they have said.
-pub struct World {
-    pub devices: Vec<Device>,
-    pub records: BTreeMap<Dot, Op>,
+pub(crate) struct World {
+    pub(crate) devices: Vec<Device>,
+    pub(crate) records: BTreeMap<Dot, Op>,
     fresh: u32,
 }
 
 impl World {
-    pub fn new(count: u8) -> Self {
+    pub(crate) fn new(count: u8) -> Self {
         let devices = (1..=count).map(Device::new).collect();
         let mut world = Self { devices, records: BTreeMap::new(), fresh: 0 };
         for at in 0..count {
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// Gives which device a number picks.
-    pub fn pick(&self, at: u8) -> usize {
+    pub(crate) fn pick(&self, at: u8) -> usize {
         usize::from(at) % self.devices.len()
     }
 
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Does one step, and gives the device that it concerned.
-    pub fn run(&mut self, step: &Step) -> usize {
+    pub(crate) fn run(&mut self, step: &Step) -> usize {
         let at = match *step {
             Step::Deliver { to, from, count } => return self.deliver(to, from, count),
             Step::Mkdir { at, .. }
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// Compares a device with the model of what it knows.
-    pub fn check(&mut self, at: usize) -> String {
+    pub(crate) fn check(&mut self, at: usize) -> String {
         let device = &self.devices[at];
         let model = Model::new(&self.records, device.index.context());
         assert_eq!(device.view(), model.view());
@@ -191,14 +191,14 @@ impl World {
     }
 
     /// Gives all segments that were ever pushed.
-    pub fn segments(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn segments(&self) -> Vec<Vec<u8>> {
         self.devices.iter().flat_map(|device| device.log.iter().cloned()).collect()
     }
 }
 
 /// Lets a device take segments in any order: those that leave a gap are refused without effect, and
 /// come again until all are in.
-pub fn take_all(device: &mut Device, segments: &[Vec<u8>]) {
+pub(crate) fn take_all(device: &mut Device, segments: &[Vec<u8>]) {
     loop {
         let mut news = 0;
         for segment in segments {
