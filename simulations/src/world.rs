@@ -119,6 +119,7 @@ pub struct World {
     partition: Option<u64>,
     cuts: BTreeMap<(usize, usize), u64>,
     races: Vec<Race>,
+    steps_left: usize,
     oracle: Oracle,
     /// No more faults come, and the network is a good one.
     calm: bool,
@@ -159,6 +160,7 @@ impl World {
             partition: None,
             cuts: BTreeMap::new(),
             races: Vec::new(),
+            steps_left: 0,
             oracle: Oracle::default(),
             calm: false,
             failure: None,
@@ -170,6 +172,7 @@ impl World {
             world.devices[device].life = 1;
             world.at(at, Event::Start(device, 1));
         }
+        world.steps_left = world.scenario.steps.len();
         for step in world.scenario.steps.clone() {
             world.at(step.at, Event::Step(step));
         }
@@ -193,12 +196,9 @@ impl World {
     }
 
     fn run_steps(&mut self) {
-        let last = self.scenario.steps.iter().map(|step| step.at).max().unwrap_or(0);
-        while self.failure.is_none() && self.now <= last + 100 {
-            if !self.advance(last + 100) {
-                break;
-            }
-        }
+        while self.failure.is_none() && self.steps_left > 0 && self.advance(Millis::MAX) {}
+        let until = self.now + 100;
+        while self.failure.is_none() && self.advance(until) {}
     }
 
     /// Does what comes next, if it comes until then.
@@ -217,7 +217,7 @@ impl World {
             (None, None) => return false,
         };
         if next > until {
-            self.now = until;
+            self.now = self.now.max(until);
             return false;
         }
         self.now = self.now.max(next);
@@ -257,7 +257,10 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Step(step) => self.step(&step),
+            Event::Step(step) => {
+                self.steps_left -= 1;
+                self.step(&step);
+            }
             Event::Start(device, life) => self.start(device, life),
             Event::Over(device, ends) => self.over(device, ends),
             Event::Up { device, peer, link } => self.link_up(device, peer, link),

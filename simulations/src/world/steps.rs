@@ -72,9 +72,16 @@ impl World {
             link.shift(ms);
         }
         for device in &mut self.devices {
-            if let Some(until) = &mut device.asleep_until {
-                *until += ms;
+            for moment in [
+                &mut device.asleep_until,
+                &mut device.deaf_until,
+                &mut device.lies_until,
+            ] {
+                *moment = moment.map(|at| at + ms);
             }
+        }
+        for until in self.cuts.values_mut() {
+            *until += ms;
         }
         self.now += ms;
     }

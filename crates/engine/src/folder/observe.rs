@@ -414,7 +414,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             None => {
                 let new =
                     NewEntry { kind: content.kind(), mode: stat.mode, content: content.clone() };
-                self.index.create(now, parent, &name, new)?
+                // What the index shows there and this disk does not hold yet, the user had not
+                // seen: both are kept.
+                self.index.create_beside(now, parent, &name, new)?
             }
         };
         let row = new_row(&mut self.rows, (parent_row, name), key, &content, stat, now);

@@ -41,11 +41,27 @@ impl<S: Storage> Index<S> {
         name: &SafeName,
         new: NewEntry,
     ) -> Result<ItemKey, IndexError> {
+        let place = Place { parent: self.shown_dir(parent)?, name: name.clone() };
+        self.check_free(&place, None)?;
+        self.create_beside(now, parent, name, new)
+    }
+
+    /// Makes an entry in a directory whatever is shown at the name there: of what this user had not
+    /// seen when they took the name, nothing is touched. Both are kept, as if made on two devices.
+    pub fn create_beside(
+        &mut self,
+        now: Millis,
+        parent: EntryId,
+        name: &SafeName,
+        new: NewEntry,
+    ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
         check_content(new.kind, &new.content)?;
         let parent = self.shown_dir(parent)?;
         let place = Place { parent, name: name.clone() };
-        self.check_free(&place, None)?;
+        if naming::is_reserved(&place) {
+            return Err(IndexError::Private);
+        }
         self.enable_up_from(parent, now)?;
         let id = first_id(&self.config.id_key, &place, &new.content);
         let first = self.entry(&id)?.is_none();
