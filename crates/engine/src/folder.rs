@@ -263,7 +263,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.work(now);
             }
         }
-        let out = self.replicator.tick(&mut self.index, now);
+        let out = self.replicator.tick(&self.index, now);
         self.emit(out);
         self.tell(now);
     }
@@ -281,7 +281,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// A member is connected.
     pub fn peer_up(&mut self, peer: DeviceId, now: Millis) {
-        let out = self.replicator.peer_up(peer, &mut self.index, now);
+        let out = self.replicator.peer_up(peer, &self.index, now);
         self.emit(out);
         self.needs.peers_changed();
         if self.is_running() {

@@ -88,7 +88,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Carries out the deletions of a burst that is over, or holds them for the user's word.
     pub(super) fn take_vanished(&mut self, now: Millis) {
-        if !self.vanishing.next_due().is_some_and(|at| at <= now) || !self.check_root(now) {
+        if self.vanishing.next_due().is_none_or(|at| at > now) || !self.check_root(now) {
             return;
         }
         let rows = std::mem::take(&mut self.vanishing.rows);

@@ -342,17 +342,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         match stat.kind {
-            FileKind::Directory => self.adopt_or_create(path, stat, Content::Directory, None, now),
+            FileKind::Directory => self.adopt_or_create(path, stat, &Content::Directory, None, now),
             FileKind::Symlink => {
                 let target = self.fs.read_link(path)?;
-                self.adopt_or_create(path, stat, Content::Symlink { target }, None, now)
+                self.adopt_or_create(path, stat, &Content::Symlink { target }, None, now)
             }
             FileKind::File if stat.size <= SMALL_MAX => {
                 let data = self.read_small(path, &stat)?;
                 let root = Hash(*blake3::hash(&data).as_bytes());
                 let content = file_content(root, &stat);
                 batch.inline(data);
-                self.adopt_or_create(path, stat, content, None, now)
+                self.adopt_or_create(path, stat, &content, None, now)
             }
             FileKind::File => {
                 self.hash_later(path, stat);
@@ -394,14 +394,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         &mut self,
         path: &RelPath,
         stat: Stat,
-        content: Content,
+        content: &Content,
         hash: Option<&FileHash>,
         now: Millis,
     ) -> Result<(), Refused> {
         let (parent_row, parent, name) = self.parent_of(path)?;
         let shown = self.index.lookup(parent, &name)?;
         let mut key = None;
-        if let Some(item) = shown.filter(|item| same_value(&item.content, &content))
+        if let Some(item) = shown.filter(|item| same_value(&item.content, content))
             && row_of_item(&self.rows, &item.key)?.is_none()
         {
             // Its mode and mtime may differ: reconciling brings them to the index's.
@@ -419,9 +419,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.index.create_beside(now, parent, &name, new)?
             }
         };
-        let row = new_row(&mut self.rows, (parent_row, name), key, &content, stat, now);
+        let row = new_row(&mut self.rows, (parent_row, name), key, content, stat, now);
         self.rows.put(&row)?;
-        self.remember_blocks(row.id, &content, hash)?;
+        self.remember_blocks(row.id, content, hash)?;
         if !adopted {
             self.local_event(path, "created");
         }
@@ -475,14 +475,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         match stat.kind {
             FileKind::Symlink => {
                 let target = self.fs.read_link(path)?;
-                self.rewrite(row, path, stat, Content::Symlink { target }, None, now)
+                self.rewrite(row, path, stat, &Content::Symlink { target }, None, now)
             }
             FileKind::File if stat.size <= SMALL_MAX => {
                 let data = self.read_small(path, &stat)?;
                 let root = Hash(*blake3::hash(&data).as_bytes());
                 let content = file_content(root, &stat);
                 batch.inline(data);
-                self.rewrite(row, path, stat, content, None, now)
+                self.rewrite(row, path, stat, &content, None, now)
             }
             FileKind::File => {
                 self.hash_later(path, stat);
@@ -517,12 +517,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         mut row: Row,
         path: &RelPath,
         stat: Stat,
-        content: Content,
+        content: &Content,
         hash: Option<&FileHash>,
         now: Millis,
     ) -> Result<(), Refused> {
         let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
-        if !holds(&row, &content) || touched {
+        if !holds(&row, content) || touched {
             row.item = self.index.write(now, &row.item, content.clone())?;
             self.local_event(path, "written");
         }
@@ -530,9 +530,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             row.item = self.index.set_mode(now, &row.item, stat.mode)?;
         }
         row.stat = stat;
-        set_content(&mut row, &content);
+        set_content(&mut row, content);
         self.rows.put(&row)?;
-        Ok(self.remember_blocks(row.id, &content, hash)?)
+        Ok(self.remember_blocks(row.id, content, hash)?)
     }
 
     /// A large file has been hashed.
@@ -577,10 +577,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let content = file_content(hash.root, &current);
         match self.rows.find(path)? {
             Some(row) if row.kind == Kind::File => {
-                self.rewrite(row, path, current, content, Some(hash), now)
+                self.rewrite(row, path, current, &content, Some(hash), now)
             }
             Some(_) => Err(Refused::Again),
-            None => self.adopt_or_create(path, current, content, Some(hash), now),
+            None => self.adopt_or_create(path, current, &content, Some(hash), now),
         }
     }
 

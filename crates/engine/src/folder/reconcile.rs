@@ -165,7 +165,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             pairs.push((rows.remove(0), items.remove(0)));
         }
         for (row, item) in pairs {
-            self.update(row, item, pass, now)?;
+            self.update(&row, item, pass, now)?;
         }
         for item in items {
             self.make(item, pass, now)?;
@@ -306,7 +306,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Brings what is on disk to where and what the view shows.
     fn update(
         &mut self,
-        row: Row,
+        row: &Row,
         item: Item,
         pass: &mut Pass,
         now: Millis,
