@@ -1,5 +1,7 @@
 //! From the disk to the index: what the user did becomes records.
 
+use std::collections::BTreeSet;
+
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
 use dunlin_index::{
@@ -11,7 +13,7 @@ use dunlin_tree::ignore::IGNORE_FILE;
 use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
-use super::rows::{blocks_of, holds, new_row, row_of_item, set_content, table_error};
+use super::rows::{blocks_of, holds, new_row, path_of, row_of_item, set_content, table_error};
 use super::{Action, Folder};
 use crate::types::{Event, Problem};
 
@@ -20,11 +22,18 @@ const INLINE_MAX: usize = 16 << 10;
 /// All contents that travel with one batch of changes.
 const INLINE_TOTAL: usize = 24 << 10;
 
+/// Local changes that are committed together.
+const CHANGES_AT_ONCE: usize = 2_000;
+
 /// What one batch of local changes has gathered.
 #[derive(Default)]
 struct Batch {
     blobs: Vec<Vec<u8>>,
     blob_bytes: usize,
+    /// Rows that this batch deletes.
+    doomed: BTreeSet<RowId>,
+    /// Rows that this batch moves, later on.
+    leaving: BTreeSet<RowId>,
     /// Whether this comes from a look at everything, so that what vanished may be a power cut's.
     whole: bool,
 }
@@ -178,8 +187,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if changes.is_empty() {
             return;
         }
-        let changes = self.defer_deletions(changes, now);
-        self.carry_out(changes, whole, now);
+        let mut changes = self.defer_deletions(changes, now);
+        // A first look at a large folder is taken in parts, so that memory stays bounded.
+        while !changes.is_empty() && self.is_running() {
+            let rest = changes.split_off(changes.len().min(CHANGES_AT_ONCE));
+            self.carry_out(changes, whole, now);
+            changes = rest;
+        }
     }
 
     /// Carries local changes out, and sends them.
@@ -188,6 +202,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         let mut batch = Batch { whole, ..Batch::default() };
+        for change in &changes {
+            match change {
+                LocalChange::Vanished { row, .. } => batch.doomed.insert(*row),
+                LocalChange::Moved { row, .. } => batch.leaving.insert(*row),
+                _ => continue,
+            };
+        }
         for change in changes {
             if !self.writable {
                 if let Err(error) = self.refuse_on_reader(&change) {
@@ -271,7 +292,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     ) -> Result<(), Refused> {
         match change {
             LocalChange::Created { path, stat, displaces } => {
-                self.displace(displaces, now)?;
+                self.displace(displaces, batch, now)?;
                 self.appeared(&path, stat, batch, now)
             }
             LocalChange::Changed { row, path, stat } => self.changed(row, &path, stat, batch, now),
@@ -284,7 +305,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 Ok(())
             }
             LocalChange::Moved { row, to, stat, displaces } => {
-                self.displace(displaces, now)?;
+                batch.leaving.remove(&row);
+                self.displace(displaces, batch, now)?;
                 self.moved(row, &to, stat, now)
             }
             LocalChange::Vanished { row, path } => self.vanished(row, &path, now),
@@ -292,9 +314,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Takes its name from a row whose own fate comes later in the batch.
-    fn displace(&mut self, row: Option<RowId>, now: Millis) -> Result<(), Refused> {
+    fn displace(
+        &mut self,
+        row: Option<RowId>,
+        batch: &Batch,
+        now: Millis,
+    ) -> Result<(), Refused> {
         let Some(row) = row else { return Ok(()) };
         let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        if batch.doomed.contains(&row.id) && !self.holds_any(&row, &batch.leaving)? {
+            // Deleted under its own name: should an edit made elsewhere bring it back, then under
+            // that one.
+            let path = path_of(&self.rows, row.id)?;
+            return self.vanished(row.id, &path, now);
+        }
         let parent = match row.parent {
             RowId::ROOT => EntryId::ROOT,
             parent => match self.rows.get(parent)? {
@@ -309,6 +342,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.rows.detach(row.id)?;
         Ok(())
+    }
+
+    /// Whether any of these rows lies below a row.
+    fn holds_any(&self, top: &Row, rows: &BTreeSet<RowId>) -> Result<bool, Refused> {
+        for id in rows {
+            let mut at = self.rows.get(*id)?;
+            while let Some(row) = at {
+                if row.parent == top.id {
+                    return Ok(true);
+                }
+                at = self.rows.get(row.parent)?;
+            }
+        }
+        Ok(false)
     }
 
     fn local_event(&mut self, path: &RelPath, change: &str) {
