@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dunlin_identity::{Hash, Tier};
 use dunlin_index::{Batch, Config, Index, IndexError, Millis, Signer, Storage, StorageError};
 use dunlin_tree::disk::{DiskError, DiskTable};
-use dunlin_tree::fs::Fs;
+use dunlin_tree::fs::{Fs, FsError};
 use dunlin_tree::marker::{Marker, RootError};
 
 use crate::folder::Parts;
@@ -20,6 +20,9 @@ pub const APPLIED_KEY: &[u8] = b"applied";
 
 /// The key, in the same space, that is there while a folder is open.
 pub const RUNNING_KEY: &[u8] = b"running";
+
+/// The sequence number in the marker of a folder that is open: the true one is written at the end.
+const IN_USE: u64 = u64::MAX;
 
 /// The key spaces of a folder in the database.
 #[derive(Clone, Debug)]
@@ -68,6 +71,9 @@ pub enum TakeUpError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The marker cannot be written.
+    #[error(transparent)]
+    Fs(#[from] FsError),
 }
 
 /// Takes up a folder: opens what its database holds, and marks it as running.
@@ -82,11 +88,17 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     let marker = fs.root_check(&Marker::new(config.folder, config.device))?;
     let (fresh_epoch, writable) = (config.fresh_epoch, config.tier == Tier::Write);
     let mut index = Index::open(spaces.index, config, now)?;
+    let after_crash = spaces.meta.get(RUNNING_KEY)?.is_some();
     let author = index.author();
-    if marker.epoch == author.epoch && marker.sequence > index.context().get(&author) {
-        // The database is older than the folder: it was restored from a backup (rule 8).
+    let have = index.context().get(&author);
+    let as_left = marker.epoch == author.epoch && marker.sequence <= have;
+    if have > 0 && (after_crash || !as_left) {
+        // The database may be older than the folder: restored from a backup (rule 8). Were the log
+        // gone on with, two records could come to bear one number, which nobody could mend.
         index.open_new_epoch(fresh_epoch, now)?;
     }
+    // Until the folder is closed in good order, no database fits this marker.
+    fs.write_marker(&Marker { epoch: index.author().epoch, sequence: IN_USE, ..marker })?;
     // A new epoch begins with this device's admission, which the others need before all else.
     index.commit(&*signer)?;
     let rows = DiskTable::open(spaces.rows)?;
@@ -95,7 +107,6 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     let applied = spaces.meta.get(APPLIED_KEY)?;
     let applied = applied.and_then(|bytes| bytes.try_into().ok()).map(Hash);
 
-    let after_crash = spaces.meta.get(RUNNING_KEY)?.is_some();
     let mut running = Batch::new();
     running.put(RUNNING_KEY, [1]);
     spaces.meta.commit(running)?;
