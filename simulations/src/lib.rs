@@ -14,6 +14,7 @@
 pub mod database;
 pub mod device;
 pub mod keys;
+pub mod model;
 pub mod oracle;
 pub mod random;
 pub mod run;
