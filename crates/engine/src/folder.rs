@@ -42,6 +42,7 @@ mod observe;
 mod reconcile;
 mod recover;
 mod rows;
+mod upkeep;
 
 pub use content::LargeFile;
 pub(crate) use rows::table_error;
@@ -148,6 +149,10 @@ pub struct Folder<F, S: Storage> {
     fault_retry_at: Option<Millis>,
     missed_retry_at: Option<Millis>,
     root_check_at: Millis,
+    upkeep_at: Millis,
+    /// What the user has been warned of.
+    warned: BTreeSet<String>,
+    seed: u64,
     /// The directory or the database is not what was opened: the shell must open it anew.
     reopen: bool,
     scan_wanted: bool,
@@ -192,6 +197,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             fault_retry_at: None,
             missed_retry_at: None,
             root_check_at: 0,
+            upkeep_at: 0,
+            warned: BTreeSet::new(),
+            seed: parts.seed,
             reopen: false,
             scan_wanted: true,
             scanning: false,
@@ -223,6 +231,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if self.is_running() {
             timers.extend([self.settler.next_due(), self.retry_at, self.vanishing.next_due()]);
             timers.extend([self.missed_retry_at, Some(self.root_check_at)]);
+            timers.push(Some(self.next_upkeep()));
         }
         for at in timers.into_iter().flatten() {
             next = next.min(at);
@@ -244,6 +253,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.check_root(now);
         }
         if self.is_running() {
+            self.upkeep(now);
             if self.scan_wanted {
                 self.run_scan(now);
             }
@@ -320,7 +330,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let handled = self.replicator.on_message(from, message, &mut self.index, now)?;
         self.emit(handled.out);
         if let Some(refused) = handled.refused {
-            tracing::warn!(%from, error = %refused, "a segment was refused");
+            self.refused(from, &refused, now);
         }
         for row in std::mem::take(&mut self.held.remote) {
             // What came may approve what is held, or bring it back.
