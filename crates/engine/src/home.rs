@@ -469,3 +469,94 @@ pub fn folder_id(folder: &FolderConfig) -> Result<FolderId, HomeError> {
         reason: format!("{:?} is no folder id", folder.id),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Home::open(&dir.path().join("home")).expect("a home");
+        (dir, home)
+    }
+
+    fn keys(seed: u8) -> FolderKeys {
+        FolderKeys::create([seed; 32])
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_only_its_owner_may_read_it() {
+        let (_dir, home) = home();
+        let first = home.key([7; 32]).expect("made").device();
+        assert_eq!(home.key([8; 32]).expect("read").device(), first);
+        let mode = fs::metadata(home.path().join("key")).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_an_error_and_is_not_replaced() {
+        let (_dir, home) = home();
+        fs::write(home.path().join("key"), "nonsense").expect("written");
+        assert!(matches!(home.key([7; 32]), Err(HomeError::Damaged { .. })));
+        assert_eq!(fs::read(home.path().join("key")).expect("still there"), b"nonsense");
+    }
+
+    #[test]
+    fn a_second_lock_is_refused_while_the_first_is_held() {
+        let (_dir, home) = home();
+        let first = home.lock().expect("free");
+        assert!(matches!(home.lock(), Err(HomeError::Locked(_))));
+        drop(first);
+        assert!(home.lock().is_ok());
+    }
+
+    #[test]
+    fn folders_cannot_be_inside_one_another_nor_hold_the_home() {
+        let (dir, home) = home();
+        let outer = dir.path().join("sync");
+        home.add_folder(&keys(1), &outer, "", Vec::new()).expect("a folder");
+        let inner = home.add_folder(&keys(2), &outer.join("inner"), "", Vec::new());
+        assert!(matches!(inner, Err(HomeError::BadDirectory { .. })), "{inner:?}");
+        let around = home.add_folder(&keys(2), dir.path(), "", Vec::new());
+        assert!(matches!(around, Err(HomeError::BadDirectory { .. })), "{around:?}");
+        let again = home.add_folder(&keys(1), &dir.path().join("other"), "", Vec::new());
+        assert!(matches!(again, Err(HomeError::AlreadyJoined(_))), "{again:?}");
+        assert_eq!(home.config().expect("settings").folders.len(), 1);
+    }
+
+    #[test]
+    fn names_of_folders_are_made_unique() {
+        let (dir, home) = home();
+        let one = home.add_folder(&keys(1), &dir.path().join("a/photos"), "", Vec::new());
+        let two = home.add_folder(&keys(2), &dir.path().join("b/photos"), "", Vec::new());
+        assert_eq!(one.expect("added").name, "photos");
+        assert_eq!(two.expect("added").name, "photos-2");
+    }
+
+    #[test]
+    fn a_code_of_a_higher_tier_than_ones_own_is_refused() {
+        let (dir, home) = home();
+        let reader = keys(1).weaken(Tier::Read).expect("a writer can read");
+        home.add_folder(&reader, &dir.path().join("r"), "r", Vec::new()).expect("added");
+        assert!(matches!(home.share("r", Some(Tier::Write)), Err(HomeError::Tier(..))));
+        let code: JoinCode = home.share("r", None).expect("its own").parse().expect("valid");
+        assert_eq!(code.keys.tier(), Tier::Read);
+        assert_eq!(code.label, "r");
+    }
+
+    #[test]
+    fn a_folder_is_found_by_name_path_and_a_path_inside_and_goes_with_its_secret() {
+        let (dir, home) = home();
+        let path = dir.path().join("sync");
+        let added = home.add_folder(&keys(1), &path, "mine", Vec::new()).expect("added");
+        fs::create_dir(path.join("sub")).expect("made");
+        let config = home.config().expect("settings");
+        for wanted in ["mine", &path.to_string_lossy(), &path.join("sub").to_string_lossy()] {
+            assert_eq!(find_folder(&config, wanted).expect("found").id, added.id);
+        }
+        assert!(find_folder(&config, "other").is_err());
+        home.remove_folder("mine").expect("removed");
+        assert!(!home.path().join("secrets").join(&added.id).exists());
+        assert!(path.join("sub").exists(), "no file of the user's is touched");
+    }
+}
