@@ -24,7 +24,7 @@ pub(crate) fn start(global: &Global) {
 fn directives(global: &Global) -> &'static str {
     match (global.quiet, global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
+        (false, 0) => "warn,libp2p_kad=error",
         (false, 1) => "warn,dunlin=info",
         (false, 2) => "info,dunlin=debug",
         (false, _) => "debug,dunlin=trace",
