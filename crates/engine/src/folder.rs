@@ -473,7 +473,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Stops the folder because of a fault of its disk; it is tried again by itself.
     fn set_fault(&mut self, error: &FsError, now: Millis) {
-        self.fault = Some(fault_sentence(&self.name, error));
+        self.fault = Some(fault_sentence(error));
         self.fault_retry_at = Some(now + FAULT_RETRY_MS);
     }
 
@@ -487,7 +487,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 false
             }
             Err(error) => {
-                self.fault = Some(format!("{}: {error}", self.name));
+                self.fault = Some(error.to_string());
                 self.reopen = true;
                 false
             }
@@ -543,7 +543,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 }
 
 /// A sentence for the user: what happened, why, what to do.
-fn fault_sentence(name: &str, error: &FsError) -> String {
+fn fault_sentence(error: &FsError) -> String {
     let advice = match error.kind() {
         FsErrorKind::NoSpace => "free some space; syncing goes on by itself",
         FsErrorKind::ReadOnly => "make the file system writable; syncing goes on by itself",
@@ -552,5 +552,5 @@ fn fault_sentence(name: &str, error: &FsError) -> String {
         }
         _ => "mend it; syncing goes on by itself",
     };
-    format!("{name}: {error}: {advice}")
+    format!("{error}: {advice}")
 }

@@ -188,7 +188,7 @@ impl Held {
             (true, false) => "were deleted on another device",
         };
         Some(format!(
-            "{name}: {count} entries, more than half of the folder, {what} at once: \
+            "{count} entries, more than half of the folder, {what} at once: \
              `dunlin folder approve {name}` deletes them everywhere, \
              `dunlin folder undo {name}` brings them back"
         ))

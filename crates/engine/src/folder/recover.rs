@@ -70,9 +70,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Stops the folder because of its database; it is opened again by the shell.
     pub(super) fn storage_fault(&mut self, error: &IndexError, now: Millis) {
         self.fault = Some(format!(
-            "{}: the database failed: {error}: free some space or mend the disk; \
-             syncing goes on by itself",
-            self.name
+            "the database failed: {error}: free some space or mend the disk; syncing goes on by \
+             itself"
         ));
         self.fault_retry_at = Some(now + FAULT_RETRY_MS);
         self.reopen = true;
