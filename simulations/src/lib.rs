@@ -18,6 +18,7 @@ pub mod model;
 pub mod oracle;
 pub mod random;
 pub mod run;
+pub mod scale;
 pub mod scenario;
 pub mod user;
 pub mod world;

@@ -87,6 +87,15 @@ enum Act {
     Place(Item, EntryId, SafeName),
 }
 
+impl Act {
+    fn is_on_copy(&self) -> bool {
+        match self {
+            Self::Create(_) => false,
+            Self::Edit(item) | Self::Delete(item) | Self::Place(item, ..) => item.conflict,
+        }
+    }
+}
+
 /// What an operation did to contents, and what was known when it was made.
 #[derive(Debug)]
 struct Done {
@@ -96,8 +105,8 @@ struct Done {
     uses: BTreeSet<String>,
     /// Contents that it overwrote or deleted.
     ends: BTreeSet<String>,
-    /// The entry that it edited or moved.
-    used: Option<EntryId>,
+    /// The entries that it edited or moved, those included that had to make room.
+    used: BTreeSet<EntryId>,
     /// The entries that it edited or deleted.
     ended: BTreeSet<EntryId>,
 }
@@ -139,7 +148,7 @@ impl Explorer {
             id_key: self.keys.id_key,
             device: signer.device(),
             tier: Tier::Write,
-            admission: admission.clone(),
+            admission: *admission,
             name: String::new(),
             verifier: self.keys.verifier.clone(),
             fresh_epoch: 1,
@@ -252,7 +261,7 @@ impl Explorer {
         let author = index.author();
         let new = format!("{device}.{}", knew.get(&author));
         let (mut uses, mut ends) = (BTreeSet::new(), BTreeSet::new());
-        let (mut used, mut ended) = (None, BTreeSet::new());
+        let (mut used, mut ended) = (BTreeSet::new(), BTreeSet::new());
         match act {
             Act::Create(name) => {
                 make(&mut index, EntryId::ROOT, name, word(&new))?;
@@ -262,7 +271,7 @@ impl Explorer {
                 index.write(NOW, &item.key, word(&new))?;
                 uses.insert(new);
                 ends.insert(said(&item.content));
-                used = Some(item.key.entry);
+                used.insert(item.key.entry);
                 ended.insert(item.key.entry);
             }
             Act::Delete(item) => {
@@ -272,11 +281,16 @@ impl Explorer {
             }
             Act::Place(item, parent, name) => {
                 uses = contents(&index, item)?;
-                used = Some(item.key.entry);
+                used.insert(item.key.entry);
                 index.rename(NOW, &item.key, *parent, name)?;
             }
         }
-        index.commit(&*self.keys.devices[device].0)?;
+        let changed = index.commit(&*self.keys.devices[device].0)?.changed;
+        used.extend(changed.difference(&ended));
+        if act.is_on_copy() {
+            // A copy becomes an entry of its own first; it is that one which ends.
+            ended.extend(changed);
+        }
         let dot = Dot { author, seq: index.context().get(&author) };
         let mut next = state.clone();
         next.heads[device] = heads(&index);
@@ -333,7 +347,7 @@ impl Explorer {
             for end in ends {
                 let reason = state.done.iter().any(|other| {
                     // Who edits or moves an entry keeps it, with whatever it holds.
-                    let keeps_it = other.used.is_some_and(|entry| end.ended.contains(&entry));
+                    let keeps_it = !other.used.is_disjoint(&end.ended);
                     (other.uses.contains(content) || keeps_it) && !end.knew.covers(&other.dot)
                 });
                 if shown.contains(content) && !reason {
