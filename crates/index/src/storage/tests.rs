@@ -137,7 +137,8 @@ fn a_reopening_that_fails_can_be_tried_again() {
 #[test]
 fn clones_of_a_memory_store_share_their_content() {
     let store = MemStore::new();
-    put(&store.clone(), b"key", b"value");
+    let (clone, store) = (store.clone(), store);
+    put(&clone, b"key", b"value");
     assert_eq!(store.get(b"key").unwrap(), Some(b"value".to_vec()));
     assert_eq!((store.len(), store.is_empty()), (1, false));
 }
