@@ -263,7 +263,7 @@ impl<S: Storage> Index<S> {
         if index.meta.version != STORED_VERSION {
             index.rebuild()?;
         }
-        if fresh {
+        if fresh || index.has_new_name() {
             index.announce(now)?;
         }
         index.changed.clear();
@@ -282,11 +282,19 @@ impl<S: Storage> Index<S> {
         self.load_waiting()
     }
 
-    /// Stages this device's first record of a log.
+    /// Whether this device has been renamed since it last told its name.
+    fn has_new_name(&self) -> bool {
+        let device = self.config.device;
+        self.members()
+            .iter()
+            .any(|member| member.device == device && member.name != self.config.name)
+    }
+
+    /// Stages what says that this device takes part, and its name: the first record of a log.
     fn announce(&mut self, now: Millis) -> Result<(), IndexError> {
         let admission = self.config.admission;
         let name = self.config.name.clone();
-        self.log_local(now, Op::Member { admission, name })?;
+        self.log_local(now, Op::Member { admission, name, named_ms: now })?;
         Ok(())
     }
 

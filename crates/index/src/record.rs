@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 use dunlin_identity::{Admission, DeviceId};
 
 use crate::context::Context;
-use crate::ids::{Author, Dot, EntryId};
+use crate::ids::{Author, Dot, EntryId, Millis};
 use crate::item::{Content, Kind};
 use crate::name::SafeName;
 
@@ -60,7 +60,8 @@ pub(crate) struct WrappedKey {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Op {
     /// This device takes part from now on; the first record of every log.
-    Member { admission: Admission, name: String },
+    /// Said again, it gives the device another name: the latest by `named_ms` counts.
+    Member { admission: Admission, name: String, named_ms: Millis },
     /// A new entry; its identity follows from its first place (`first`) or from the dot.
     Create { kind: Kind, first: bool, place: Place, content: Content, mode: u32 },
     /// New content; replaces exactly the values named.
@@ -103,7 +104,7 @@ impl Op {
 
     fn is_valid(&self, author: &Author) -> bool {
         match self {
-            Self::Member { admission, name } => {
+            Self::Member { admission, name, .. } => {
                 admission.device == author.device && name.len() <= 255
             }
             Self::Create { kind, content, mode, .. } => {

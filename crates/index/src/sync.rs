@@ -256,6 +256,8 @@ impl Replicator {
                     handled.changed.append(&mut merged.changed);
                     if merged.new_records > 0 {
                         self.acknowledge_soon(now);
+                        // One batch a segment: large batches cost the storage much memory.
+                        index.write_back(false)?;
                     }
                 }
                 Err(MergeError::Gap { .. }) => gap = true,

@@ -17,7 +17,9 @@ impl<S: Storage> Index<S> {
             return Ok(());
         }
         match op {
-            Op::Member { admission, name } => self.apply_member(admission, name),
+            Op::Member { admission, name, named_ms } => {
+                self.apply_member(admission, named_ms, name)
+            }
             Op::Create { kind, first, place, content, mode } => {
                 let id = if first {
                     first_id(&self.config.id_key, &place, &content)

@@ -90,7 +90,7 @@ fn log_of(by: Author, ops: &[Op]) -> Vec<Vec<u8>> {
     let (admission, name) = (config.admission, config.name.clone());
     let mut chain = chain_start(&config.folder, &by);
     let mut segments = Vec::new();
-    let member = Op::Member { admission, name };
+    let member = Op::Member { admission, name, named_ms: 0 };
     for (seq, op) in (1..).zip(std::iter::once(&member).chain(ops)) {
         let parts = vec![Part::Record(op.encode().unwrap())];
         let segment = Segment::sign(config.folder, by, seq, chain, parts, &Fake(by.device));

@@ -153,10 +153,26 @@ impl<S: Storage> Index<S> {
         parent: EntryId,
         name: &SafeName,
     ) -> Result<ItemKey, IndexError> {
+        let place = Place { parent: self.shown_dir(parent)?, name: name.clone() };
+        self.check_free(&place, Some(item))?;
+        self.rename_beside(now, item, parent, name)
+    }
+
+    /// Moves an item to a name whatever is shown there, in a directory that is not below it: what
+    /// this user had not seen there is kept, as if moved on two devices.
+    pub fn rename_beside(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        parent: EntryId,
+        name: &SafeName,
+    ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
         let parent = self.shown_dir(parent)?;
         let place = Place { parent, name: name.clone() };
-        self.check_free(&place, Some(item))?;
+        if naming::is_reserved(&place) {
+            return Err(IndexError::Private);
+        }
         self.check_not_below(item.entry, parent)?;
         self.break_circles(now)?;
         let target = self.isolate(now, item)?;

@@ -13,7 +13,8 @@ use crate::storage::Storage;
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(super) struct MemberState {
     admission: Option<Admission>,
-    name: String,
+    /// When it got its name, by its own clock, and the name.
+    name: (Millis, String),
     /// The generation that the highest removal raised the folder to.
     removed: Option<u32>,
     /// The lowest cut-off of each of its authors; 0 for those that no removal names.
@@ -42,7 +43,7 @@ impl<S: Storage> Index<S> {
             let admission = state.admission.as_ref()?;
             Some(Member {
                 device: *device,
-                name: state.name.clone(),
+                name: state.name.1.clone(),
                 tier: admission.tier,
                 generation: admission.generation,
                 removed: !state.is_active(),
@@ -122,6 +123,7 @@ impl<S: Storage> Index<S> {
     pub(super) fn apply_member(
         &mut self,
         admission: Admission,
+        named_ms: Millis,
         name: String,
     ) -> Result<(), IndexError> {
         if !self.config.verifier.admits(&admission) {
@@ -132,11 +134,11 @@ impl<S: Storage> Index<S> {
         let was_out = state.removed.is_some() && !state.is_active();
         let rank = |admission: &Admission| (admission.generation, admission.tier);
         let old = state.admission.as_ref().map(rank);
-        // The highest generation, then tier, then name: whatever order they arrive in.
-        if (Some(rank(&admission)), &name) > (old, &state.name) {
+        // The highest generation, then tier, and the latest name: whatever order they arrive in.
+        if Some(rank(&admission)) > old {
             state.admission = Some(admission);
-            state.name = name;
         }
+        state.name = std::mem::take(&mut state.name).max((named_ms, name));
         // Let in anew: what did not count before may count now.
         let is_back = was_out && state.is_active();
         self.stale |= is_back;
@@ -181,7 +183,7 @@ impl<S: Storage> Index<S> {
     fn member_mut(&mut self, device: DeviceId) -> &mut MemberState {
         self.members.entry(device).or_insert_with(|| MemberState {
             admission: None,
-            name: String::new(),
+            name: (0, String::new()),
             removed: None,
             cutoffs: Vec::new(),
             approved: Vec::new(),

@@ -355,3 +355,47 @@ fn what_was_not_committed_is_not_lost_by_reopening() {
     meet(&mut a, &mut b);
     assert_eq!(b.paths(), ["f"]);
 }
+
+#[test]
+fn a_device_that_was_renamed_is_known_by_its_latest_name() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    for new in ["zebra", "ant"] {
+        a.now += 1000;
+        a.config.name = new.to_owned();
+        a.reopen();
+        assert_eq!(a.commit().segments.len(), 1, "a new name is told once");
+        a.reopen();
+        assert!(a.commit().segments.is_empty(), "and only once");
+    }
+    meet(&mut a, &mut b);
+    let device = a.config.device;
+    for replica in [&a, &b] {
+        let members = replica.index.members();
+        assert!(members.iter().any(|member| member.device == device && member.name == "ant"));
+    }
+}
+
+#[test]
+fn a_deletion_is_approved_with_the_record_that_made_it_and_not_with_one_before() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    let file = a.create("file", "1").entry;
+    a.mkdir("dir");
+    let inside = a.create("dir/file", "2").entry;
+    a.commit();
+    a.delete("file");
+    a.commit();
+    let (author, first) = (a.index.author(), a.index.context().get(&a.index.author()));
+    a.delete("dir");
+    a.commit();
+    a.index.approve(a.now, author, first).unwrap();
+    a.commit();
+    meet(&mut a, &mut b);
+    for replica in [&a, &b] {
+        assert!(replica.index.is_deletion_approved(file).unwrap());
+        assert!(!replica.index.is_deletion_approved(inside).unwrap(), "a later one is not");
+    }
+    a.index.approve(a.now, author, first + 1).unwrap();
+    a.commit();
+    meet(&mut a, &mut b);
+    assert!(b.index.is_deletion_approved(inside).unwrap(), "with the directory above it");
+}

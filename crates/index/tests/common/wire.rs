@@ -35,7 +35,7 @@ pub(crate) struct WrappedKey {
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Op {
-    Member { admission: Admission, name: String },
+    Member { admission: Admission, name: String, named_ms: u64 },
     Create { kind: Kind, first: bool, place: Place, content: Content, mode: u32 },
     Write { entry: EntryId, content: Content, replaces: Vec<Dot>, enables: Vec<Dot> },
     Move { entry: EntryId, place: Place, stamp: Stamp, from: Place, enables: Vec<Dot> },
@@ -100,7 +100,11 @@ impl Hostile {
         hasher.update(&FOLDER.0).update(device.as_bytes()).update(&author.epoch.to_le_bytes());
         let chain = Hash(*hasher.finalize().as_bytes());
         let mut hostile = Self { author, seq: 0, chain, log: Vec::new() };
-        hostile.say(&Op::Member { admission: super::admission(device), name: "wolf".to_owned() });
+        hostile.say(&Op::Member {
+            admission: super::admission(device),
+            name: "wolf".to_owned(),
+            named_ms: 0,
+        });
         hostile
     }
 
