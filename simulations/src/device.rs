@@ -132,11 +132,17 @@ impl Device {
         self.clock = Default::default();
     }
 
-    /// Opens the folder.
+    /// Opens the folder; a new log begins in `epoch`, or in one drawn by chance.
     ///
     /// # Errors
     /// Why it cannot be opened now.
-    pub fn open(&mut self, keys: &Keys, now: Millis, random: &mut Random) -> Result<(), String> {
+    pub fn open(
+        &mut self,
+        keys: &Keys,
+        now: Millis,
+        random: &mut Random,
+        epoch: Option<u64>,
+    ) -> Result<(), String> {
         let fs = Arc::new(MemFs::on(self.disk.clone()).map_err(|error| error.to_string())?);
         let wall = self.wall(now);
         let spaces = self.database.spaces();
@@ -148,7 +154,7 @@ impl Device {
             admission: self.admission.clone(),
             name: format!("device {}", self.number),
             verifier: Arc::clone(&keys.verifier),
-            fresh_epoch: random.draw() | 1,
+            fresh_epoch: epoch.unwrap_or(random.draw() | 1),
         };
         let start = Start {
             name: format!("f{}", self.number),

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use simulations::scenario::Plant;
 use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink};
 
 /// Runs a whole Dunlin mesh in one process, with virtual time and seeded faults.
@@ -30,6 +31,9 @@ struct Arguments {
     /// With --trace: only these steps of it, separated by commas.
     #[arg(long, value_delimiter = ',')]
     keep: Option<Vec<usize>>,
+    /// Plants a fault, which must be found.
+    #[arg(long, value_enum)]
+    plant: Option<Plant>,
     /// Report failures as they are, without looking for fewer steps.
     #[arg(long)]
     no_shrink: bool,
@@ -58,11 +62,18 @@ fn main() -> ExitCode {
         }
     };
     let report =
-        run_many(arguments.first, arguments.seeds, threads, arguments.failures, progress);
+        run_many(
+        arguments.first,
+        arguments.seeds,
+        threads,
+        arguments.failures,
+        arguments.plant,
+        progress,
+    );
     let rate = report.runs as f64 / report.time.as_secs_f64();
     eprintln!();
     for failure in &report.failures {
-        tell(failure, arguments.no_shrink);
+        tell(failure, &arguments);
     }
     println!(
         "{} seeds from {} on: {} failed, {:.1} s, {rate:.0} seeds/s on {threads} threads",
@@ -71,21 +82,24 @@ fn main() -> ExitCode {
         report.failures.len(),
         report.time.as_secs_f64(),
     );
+    if report.unavailable > 0 {
+        println!("{} ended with a content that no disk has (docs/simulator.md)", report.unavailable);
+    }
     if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(failure: &Failure, no_shrink: bool) {
+fn tell(failure: &Failure, arguments: &Arguments) {
     println!("seed {}: {}", failure.seed, failure.why);
     let command = "cargo run -p simulations --release --";
     println!("  again: {command} --trace --first {}", failure.seed);
-    if no_shrink {
+    if arguments.no_shrink {
         return;
     }
-    let kept = shrink(failure.seed);
+    let kept = shrink(failure.seed, arguments.plant);
     let list: Vec<String> = kept.iter().map(usize::to_string).collect();
     let list = list.join(",");
     println!("  shrunken: {command} --trace --first {} --keep {list}", failure.seed);
-    let outcome = run_seed(failure.seed, Some(&kept), true);
+    let outcome = run_seed(failure.seed, Some(&kept), arguments.plant, true);
     for line in outcome.trace.iter().filter(|line| line.contains("step") || line.contains("user")) {
         println!("    {line}");
     }
@@ -95,7 +109,7 @@ fn tell(failure: &Failure, no_shrink: bool) {
 fn trace(arguments: &Arguments) -> ExitCode {
     let keep: Option<BTreeSet<usize>> =
         arguments.keep.as_ref().map(|keep| keep.iter().copied().collect());
-    let outcome = run_seed(arguments.first, keep.as_ref(), true);
+    let outcome = run_seed(arguments.first, keep.as_ref(), arguments.plant, true);
     for line in outcome.trace {
         println!("{line}");
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Plant, Scenario};
 use crate::world::{Outcome, World};
 
 /// Shrinking tries at most so many runs.
@@ -41,17 +41,23 @@ pub fn run(scenario: Scenario, trace: bool) -> Outcome {
     panic::catch_unwind(move || { world }.0.run()).unwrap_or_else(|_| {
         let place = PANIC.with(|last| last.borrow_mut().take());
         let place = place.unwrap_or_else(|| "somewhere".to_owned());
-        Outcome { failure: Some(format!("panicked: {place}")), trace: Vec::new(), events: 0 }
+        Outcome { failure: Some(format!("panicked: {place}")), trace: Vec::new(), unavailable: 0, events: 0 }
     })
 }
 
 /// Runs the seed alone; with `keep`, only those of its steps.
-pub fn run_seed(seed: u64, keep: Option<&BTreeSet<usize>>, trace: bool) -> Outcome {
-    run(scenario(seed, keep), trace)
+pub fn run_seed(
+    seed: u64,
+    keep: Option<&BTreeSet<usize>>,
+    plant: Option<Plant>,
+    trace: bool,
+) -> Outcome {
+    run(scenario(seed, keep, plant), trace)
 }
 
-fn scenario(seed: u64, keep: Option<&BTreeSet<usize>>) -> Scenario {
+fn scenario(seed: u64, keep: Option<&BTreeSet<usize>>, plant: Option<Plant>) -> Scenario {
     let mut scenario = Scenario::draw(seed);
+    scenario.plant = plant;
     if let Some(keep) = keep {
         scenario.steps.retain(|step| keep.contains(&step.number));
     }
@@ -59,7 +65,7 @@ fn scenario(seed: u64, keep: Option<&BTreeSet<usize>>) -> Scenario {
 }
 
 /// Finds few steps with which the seed still fails, by leaving out ever smaller parts of them.
-pub fn shrink(seed: u64) -> BTreeSet<usize> {
+pub fn shrink(seed: u64, plant: Option<Plant>) -> BTreeSet<usize> {
     let mut kept: Vec<usize> = Scenario::draw(seed).steps.iter().map(|step| step.number).collect();
     let mut runs = 0;
     let mut part = kept.len().div_ceil(2).max(1);
@@ -71,7 +77,7 @@ pub fn shrink(seed: u64) -> BTreeSet<usize> {
             rest.drain(at..(at + part).min(kept.len()));
             runs += 1;
             let fewer: BTreeSet<usize> = rest.iter().copied().collect();
-            if run_seed(seed, Some(&fewer), false).failure.is_some() {
+            if run_seed(seed, Some(&fewer), plant, false).failure.is_some() {
                 kept = rest;
                 smaller = true;
             } else {
@@ -81,13 +87,10 @@ pub fn shrink(seed: u64) -> BTreeSet<usize> {
         if runs >= SHRINK_RUNS_MAX || (part == 1 && !smaller) {
             return kept.into_iter().collect();
         }
-        part = if smaller { part.min(kept.len()).max(1) } else { part.div_ceil(2).max(1) };
-        if part > 1 && !smaller {
-            continue;
+        if !smaller {
+            part = part.div_ceil(2);
         }
-        if part > kept.len() {
-            part = kept.len().max(1);
-        }
+        part = part.min(kept.len()).max(1);
     }
 }
 
@@ -98,6 +101,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Runs that were made.
     pub runs: u64,
+    /// Runs that ended with a content that the index shows and no disk has.
+    pub unavailable: u64,
     /// How long it took.
     pub time: Duration,
 }
@@ -109,11 +114,13 @@ pub fn run_many(
     count: u64,
     threads: usize,
     failures_max: usize,
+    plant: Option<Plant>,
     progress: impl Fn(u64, usize) + Sync,
 ) -> Report {
     let begun = Instant::now();
     let next = AtomicU64::new(0);
     let runs = AtomicU64::new(0);
+    let unavailable = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -125,7 +132,10 @@ pub fn run_many(
                         break;
                     }
                     let seed = first.wrapping_add(number);
-                    let outcome = run_seed(seed, None, false);
+                    let outcome = run_seed(seed, None, plant, false);
+                    if outcome.unavailable > 0 {
+                        unavailable.fetch_add(1, Ordering::Relaxed);
+                    }
                     let done = runs.fetch_add(1, Ordering::Relaxed) + 1;
                     let mut failures =
                         failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -144,5 +154,6 @@ pub fn run_many(
     });
     let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     failures.sort_by_key(|failure| failure.seed);
-    Report { failures, runs: runs.into_inner(), time: begun.elapsed() }
+    let (runs, unavailable) = (runs.into_inner(), unavailable.into_inner());
+    Report { failures, runs, unavailable, time: begun.elapsed() }
 }

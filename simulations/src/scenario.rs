@@ -172,10 +172,21 @@ pub struct Scenario {
     pub devices: usize,
     /// Whether signatures and admissions are real ones.
     pub real_keys: bool,
+    /// A fault that was planted on purpose.
+    pub plant: Option<Plant>,
     /// How the network behaves.
     pub network: NetworkPlan,
     /// What happens, in the order of time.
     pub steps: Vec<Step>,
+}
+
+/// A fault planted on purpose, in what the simulator stands in for: it must be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Plant {
+    /// Blocks are taken from peers without a look at their hashes.
+    TrustHash,
+    /// A lost or rolled-back database goes on in the epoch that it had.
+    DropEpoch,
 }
 
 /// How the network behaves until the faults end.
@@ -240,7 +251,7 @@ impl Scenario {
             let what = draw_what(&mut random, &mix, devices, large);
             steps.push(Step { number, at, device, what, salt: random.draw() });
         }
-        Self { seed, devices, real_keys: seed % 64 == 63, network, steps }
+        Self { seed, devices, real_keys: seed % 64 == 63, plant: None, network, steps }
     }
 }
 

@@ -124,6 +124,7 @@ pub struct World {
     /// No more faults come, and the network is a good one.
     calm: bool,
     failure: Option<String>,
+    unavailable: usize,
     trace: Option<Vec<String>>,
     /// Bytes that were sent before, for liars to repeat.
     overheard: Vec<Arc<[u8]>>,
@@ -136,6 +137,8 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// What happened, when that was asked for.
     pub trace: Vec<String>,
+    /// Contents that the index shows and no disk has: a known limit, counted apart.
+    pub unavailable: usize,
     /// How many events there were.
     pub events: u64,
 }
@@ -164,6 +167,7 @@ impl World {
             oracle: Oracle::default(),
             calm: false,
             failure: None,
+            unavailable: 0,
             trace: trace.then(Vec::new),
             overheard: Vec::new(),
         };
@@ -185,12 +189,13 @@ impl World {
         if self.failure.is_none() {
             self.run_to_quiet();
         }
-        if self.failure.is_none() {
+        if self.failure.is_none() && self.unavailable == 0 {
             self.check_end();
         }
         Outcome {
             failure: self.failure,
             trace: self.trace.unwrap_or_default(),
+            unavailable: self.unavailable,
             events: self.events,
         }
     }

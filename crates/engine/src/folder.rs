@@ -144,6 +144,8 @@ pub struct Folder<F, S: Storage> {
     /// Large files that are being hashed.
     hashing: BTreeMap<RelPath, Stat>,
     problems: BTreeSet<Problem>,
+    /// Directories in which names were changed that may not be durable yet.
+    unsynced: BTreeSet<RelPath>,
     paused: bool,
     fault: Option<String>,
     fault_retry_at: Option<Millis>,
@@ -192,6 +194,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             released: false,
             hashing: BTreeMap::new(),
             problems: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
             paused: false,
             fault: None,
             fault_retry_at: None,
@@ -505,6 +508,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         self.fault = None;
+        // What was staged when the disk failed is not signed yet.
+        self.commit_local(Vec::new(), now);
         self.scan_wanted = true;
         self.needs.peers_changed();
         let again = std::mem::take(&mut self.retry);

@@ -1,6 +1,6 @@
 //! The end of a run: everything comes to rest, and is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_identity::Hash;
 use dunlin_index::{Content, EntryId, Millis, RelPath};
@@ -31,7 +31,7 @@ impl World {
     pub(super) fn run_to_quiet(&mut self) {
         self.calm_down();
         self.rest();
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.unavailable > 0 {
             return;
         }
         let before = self.contexts();
@@ -65,6 +65,10 @@ impl World {
                 return;
             }
             if self.now > limit {
+                self.unavailable = self.count_unavailable();
+                if self.unavailable > 0 {
+                    return;
+                }
                 let unrest = self.unrest().join("; ");
                 return self.fail(format!("not at rest after {QUIET_MS_MAX} ms: {unrest}"));
             }
@@ -96,6 +100,10 @@ impl World {
                 .problems()
                 .filter(|problem| problem.reason.starts_with("it is empty since"))
                 .filter_map(|problem| RelPath::parse(&problem.path).ok())
+                // A problem is shown until the next scan; it may be mended already.
+                .filter(|path| {
+                    self.devices[device].disk.content(path).is_some_and(|there| there.is_empty())
+                })
                 .collect();
             for path in suspects {
                 self.mend(device, path);
@@ -154,6 +162,15 @@ impl World {
         if !missing.is_empty() {
             self.fail(format!("lost: {}", missing.join("; ")));
         }
+    }
+
+    /// Counts the contents that the first device's index shows and that are in no folder.
+    fn count_unavailable(&self) -> usize {
+        let Ok(view) = self.view(0) else { return 0 };
+        let disks: Vec<_> = (0..self.devices.len()).map(|device| self.disk(device)).collect();
+        let on_disk: BTreeSet<Hash> =
+            disks.iter().flat_map(|disk| disk.values().filter_map(content_of)).collect();
+        view.values().filter_map(content_of).filter(|content| !on_disk.contains(content)).count()
     }
 
     fn view(&self, device: usize) -> Result<BTreeMap<RelPath, Shown>, String> {
@@ -216,6 +233,13 @@ impl World {
         let after = Holdings::of(&there.disk);
         self.oracle.user(device, &before, &after, &[content]);
         self.tell_watcher(device, None);
+    }
+}
+
+fn content_of(shown: &Shown) -> Option<Hash> {
+    match shown {
+        Shown::File { content, .. } => Some(*content),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
 use dunlin_index::{
-    Content, EntryId, IndexError, Kind, Millis, NewEntry, RelPath, SafeName, Storage,
+    Content, EntryId, IndexError, ItemKey, Kind, Millis, NewEntry, RelPath, SafeName, Storage,
 };
 use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsError, Stat};
@@ -270,6 +270,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Writes what was staged, durably, and sends it out.
     pub(super) fn commit_local(&mut self, blobs: Vec<Vec<u8>>, now: Millis) {
+        if let Err(error) = self.sync_names() {
+            return self.set_fault(&error, now);
+        }
         let committed = match self.index.commit(&*self.signer) {
             Ok(committed) => committed,
             Err(error) => return self.storage_fault(&error, now),
@@ -298,7 +301,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             LocalChange::Changed { row, path, stat } => self.changed(row, &path, stat, batch, now),
             LocalChange::ModeOnly { row, path, stat } => {
                 let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
-                row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+                row.item = self.set_mode(&row, stat.mode, now)?;
                 row.stat = stat;
                 self.rows.put(&row)?;
                 self.local_event(&path, "mode");
@@ -314,12 +317,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Takes its name from a row whose own fate comes later in the batch.
-    fn displace(
-        &mut self,
-        row: Option<RowId>,
-        batch: &Batch,
-        now: Millis,
-    ) -> Result<(), Refused> {
+    fn displace(&mut self, row: Option<RowId>, batch: &Batch, now: Millis) -> Result<(), Refused> {
         let Some(row) = row else { return Ok(()) };
         let Some(row) = self.rows.get(row)? else { return Ok(()) };
         if batch.doomed.contains(&row.id) && !self.holds_any(&row, &batch.leaving)? {
@@ -342,6 +340,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.rows.detach(row.id)?;
         Ok(())
+    }
+
+    /// Tells the others of a mode, unless what has it was deleted elsewhere.
+    fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
+        match self.index.set_mode(now, &row.item, mode) {
+            Err(IndexError::NotShown(_)) => Ok(row.item),
+            other => other,
+        }
     }
 
     /// Whether any of these rows lies below a row.
@@ -538,7 +544,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             FileKind::Directory => {
                 let mut row = row;
                 if row.stat.mode != stat.mode {
-                    row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+                    row.item = self.set_mode(&row, stat.mode, now)?;
                     self.local_event(path, "mode");
                 }
                 row.stat = stat;
@@ -574,7 +580,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.local_event(path, "written");
         }
         if row.stat.mode != stat.mode && row.kind == Kind::File {
-            row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+            row.item = self.set_mode(&row, stat.mode, now)?;
         }
         row.stat = stat;
         set_content(&mut row, content);
@@ -634,20 +640,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
         let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         let (parent_row, parent, name) = self.parent_of(to)?;
-        match self.index.rename(now, &row.item, parent, &name) {
+        // What another device has just put there and is not on this disk yet stays as well.
+        match self.index.rename_beside(now, &row.item, parent, &name) {
             Ok(key) => row.item = key,
-            // Another device has just put something there that is not on this disk yet, or has
-            // deleted what was moved: it becomes an entry of its own.
-            Err(IndexError::Taken | IndexError::NotShown(_)) => {
+            // Another device has deleted what was moved: it becomes an entry of its own.
+            Err(IndexError::NotShown(_)) => {
                 self.forget_rows(&row)?;
-                self.index.delete(now, &row.item).or_else(ignore_not_shown)?;
                 self.look_below(to.clone(), now);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         }
         if row.stat.mode != stat.mode {
-            row.item = self.index.set_mode(now, &row.item, stat.mode)?;
+            row.item = self.set_mode(&row, stat.mode, now)?;
         }
         row.stat = stat;
         row.parent = parent_row;

@@ -283,6 +283,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 row.name = name;
                 self.rows.put(&row)?;
                 pass.progress = true;
+                self.unsynced.extend(from.parent());
                 self.applied_event(&to, "moved");
                 Ok(true)
             }
@@ -644,7 +645,29 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(true)
     }
 
+    /// Makes the names durable that were changed on this disk.
+    ///
+    /// To be called before the database is flushed: a power cut must not leave a table of files
+    /// that is ahead of the disk, since what is found older there would be taken for the user's
+    /// edit and go to everyone.
+    pub(super) fn sync_names(&mut self) -> Result<(), FsError> {
+        if self.unsynced.len() > SYNC_EACH_MAX {
+            self.fs.sync_all()?;
+        } else {
+            for directory in &self.unsynced {
+                match self.fs.sync_dir(directory) {
+                    // A directory that is not there any more has no names to lose.
+                    Err(error) if !error.kind().pauses_folder() => {}
+                    other => other?,
+                }
+            }
+        }
+        self.unsynced.clear();
+        Ok(())
+    }
+
     fn applied_event(&mut self, path: &RelPath, change: &str) {
+        self.unsynced.extend(path.parent());
         self.event_out(Event::Applied {
             folder: self.name.clone(),
             path: path.to_string(),

@@ -41,7 +41,8 @@ impl<S: Storage> Index<S> {
         name: &SafeName,
         new: NewEntry,
     ) -> Result<ItemKey, IndexError> {
-        let place = Place { parent: self.shown_dir(parent)?, name: name.clone() };
+        self.check_writer()?;
+        let place = Place { parent: self.enabled_dir(parent, now)?, name: name.clone() };
         self.check_free(&place, None)?;
         self.create_beside(now, parent, name, new)
     }
@@ -57,7 +58,7 @@ impl<S: Storage> Index<S> {
     ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
         check_content(new.kind, &new.content)?;
-        let parent = self.shown_dir(parent)?;
+        let parent = self.enabled_dir(parent, now)?;
         let place = Place { parent, name: name.clone() };
         if naming::is_reserved(&place) {
             return Err(IndexError::Private);
@@ -153,7 +154,8 @@ impl<S: Storage> Index<S> {
         parent: EntryId,
         name: &SafeName,
     ) -> Result<ItemKey, IndexError> {
-        let place = Place { parent: self.shown_dir(parent)?, name: name.clone() };
+        self.check_writer()?;
+        let place = Place { parent: self.enabled_dir(parent, now)?, name: name.clone() };
         self.check_free(&place, Some(item))?;
         self.rename_beside(now, item, parent, name)
     }
@@ -168,7 +170,7 @@ impl<S: Storage> Index<S> {
         name: &SafeName,
     ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
-        let parent = self.shown_dir(parent)?;
+        let parent = self.enabled_dir(parent, now)?;
         let place = Place { parent, name: name.clone() };
         if naming::is_reserved(&place) {
             return Err(IndexError::Private);
@@ -496,6 +498,16 @@ impl<S: Storage> Index<S> {
             return Err(IndexError::NotADirectory(dir));
         }
         self.canonical(dir)
+    }
+
+    /// Gives the canonical identity of a directory in which something is to be put. Who still has
+    /// it on disk may not know that it was deleted elsewhere: what is put in it brings it back.
+    fn enabled_dir(&mut self, dir: EntryId, now: Millis) -> Result<EntryId, IndexError> {
+        let deleted = |rec: &super::entry::EntryRec| rec.is_dir() && !rec.wanted();
+        if dir != EntryId::ROOT && self.entry(&dir)?.is_some_and(|rec| deleted(&rec)) {
+            self.enable_up_from(dir, now)?;
+        }
+        self.shown_dir(dir)
     }
 
     /// Checks that nothing else is shown at a place.

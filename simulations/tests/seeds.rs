@@ -1,0 +1,47 @@
+//! A fixed set of seeds, for every change; and as many new ones as are asked for.
+
+use simulations::run::{catch_panics, run_many};
+use simulations::scenario::Plant;
+
+/// New seeds are run when this says how many.
+const NEW_SEEDS: &str = "DUNLIN_SIM_NEW_SEEDS";
+
+fn run(first: u64, count: u64) {
+    catch_panics();
+    let report = run_many(first, count, 2, 3, None, |_, _| {});
+    assert!(report.failures.is_empty(), "from seed {first} on: {:#?}", report.failures);
+    assert_eq!(report.runs, count);
+}
+
+#[test]
+fn fixed_seeds_come_to_rest_and_lose_nothing() {
+    run(0, 50);
+}
+
+#[test]
+fn new_seeds_come_to_rest_and_lose_nothing() {
+    let Some(count) = std::env::var(NEW_SEEDS).ok().and_then(|count| count.parse().ok()) else {
+        return;
+    };
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let first = since.map_or(1, |since| since.as_secs()) * 1000;
+    println!("seeds from {first} on");
+    run(first, count);
+}
+
+#[test]
+fn blocks_that_are_trusted_unseen_are_found_out() {
+    catch_panics();
+    let report = run_many(0, 1500, 2, 1, Some(Plant::TrustHash), |_, _| {});
+    assert!(!report.failures.is_empty());
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    catch_panics();
+    for seed in 0..5 {
+        let traces: Vec<_> =
+            (0..2).map(|_| simulations::run::run_seed(seed, None, None, true).trace).collect();
+        assert_eq!(traces[0], traces[1], "seed {seed}");
+    }
+}
