@@ -36,7 +36,7 @@ pub struct Shape {
 }
 
 /// What ships: the defaults of libp2p-gossipsub 0.50, flood publishing on (`crates/mesh`).
-pub const SHIPPED: Shape = Shape { aim: 6, low: 5, high: 12, outbound_min: 2, flood_publish: true };
+pub const SHIPPED: Shape = Shape { aim: 4, low: 3, high: 8, outbound_min: 2, flood_publish: true };
 
 /// Who is connected with whom, and who are neighbours in gossipsub's mesh.
 pub struct Overlay {
