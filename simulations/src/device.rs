@@ -61,6 +61,8 @@ pub struct Device {
     pub asleep_until: Option<Millis>,
     /// Without events of the watcher until then.
     pub deaf_until: Option<Millis>,
+    /// When the last events of the watcher arrive.
+    pub watched_at: Millis,
     /// Lies until then.
     pub lies_until: Option<Millis>,
     /// When the state machine wants to be called, in virtual time.
@@ -99,6 +101,7 @@ impl Device {
             gossip: BTreeSet::new(),
             asleep_until: None,
             deaf_until: None,
+            watched_at: 0,
             lies_until: None,
             timer: None,
             death: None,

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulations::scenario::Plant;
 use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink};
+use simulations::scenario::Plant;
 
 /// Runs a whole Dunlin mesh in one process, with virtual time and seeded faults.
 #[derive(Debug, Parser)]
@@ -61,8 +61,7 @@ fn main() -> ExitCode {
             let _ = std::io::stderr().flush();
         }
     };
-    let report =
-        run_many(
+    let report = run_many(
         arguments.first,
         arguments.seeds,
         threads,
@@ -83,7 +82,10 @@ fn main() -> ExitCode {
         report.time.as_secs_f64(),
     );
     if report.unavailable > 0 {
-        println!("{} ended with a content that no disk has (docs/simulator.md)", report.unavailable);
+        println!(
+            "{} ended with a content that no disk has (docs/simulator.md)",
+            report.unavailable
+        );
     }
     if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

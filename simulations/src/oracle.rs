@@ -104,7 +104,13 @@ impl Oracle {
 
     /// The power of a device was cut. What its own user had written there, and nobody had made
     /// durable, may be gone; what Dunlin has put there may not.
-    pub fn power_cut(&mut self, device: usize, before: &Holdings, after: &Holdings, others: &[Holdings]) {
+    pub fn power_cut(
+        &mut self,
+        device: usize,
+        before: &Holdings,
+        after: &Holdings,
+        others: &[Holdings],
+    ) {
         for hash in before.tree.keys() {
             if after.tree.get(hash) >= before.tree.get(hash) {
                 continue;

@@ -41,7 +41,12 @@ pub fn run(scenario: Scenario, trace: bool) -> Outcome {
     panic::catch_unwind(move || { world }.0.run()).unwrap_or_else(|_| {
         let place = PANIC.with(|last| last.borrow_mut().take());
         let place = place.unwrap_or_else(|| "somewhere".to_owned());
-        Outcome { failure: Some(format!("panicked: {place}")), trace: Vec::new(), unavailable: 0, events: 0 }
+        Outcome {
+            failure: Some(format!("panicked: {place}")),
+            trace: Vec::new(),
+            unavailable: 0,
+            events: 0,
+        }
     })
 }
 

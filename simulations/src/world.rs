@@ -43,16 +43,62 @@ enum Event {
     Start(usize, u64),
     /// A fault ends.
     Over(usize, Ends),
-    Up { device: usize, peer: usize, link: u64 },
-    Down { device: usize, peer: usize, link: u64 },
-    Direct { from: usize, to: usize, link: u64, message: Arc<[u8]> },
-    Gossip { via: usize, to: usize, link: u64, author: DeviceId, id: u64, message: Arc<[u8]> },
-    Watch { device: usize, life: u64, events: Vec<RawEvent> },
-    Hash { device: usize, life: u64, path: RelPath, stat: Stat },
-    Fetch { device: usize, life: u64, blocks: Vec<BlockRef> },
-    Fetched { device: usize, life: u64, blobs: Vec<(Hash, Option<Bytes>)> },
-    Download { device: usize, life: u64, file: LargeFile },
-    Downloaded { device: usize, life: u64, root: Hash, result: Box<Downloaded> },
+    Up {
+        device: usize,
+        peer: usize,
+        link: u64,
+    },
+    Down {
+        device: usize,
+        peer: usize,
+        link: u64,
+    },
+    Direct {
+        from: usize,
+        to: usize,
+        link: u64,
+        message: Arc<[u8]>,
+    },
+    Gossip {
+        via: usize,
+        to: usize,
+        link: u64,
+        author: DeviceId,
+        id: u64,
+        message: Arc<[u8]>,
+    },
+    Watch {
+        device: usize,
+        life: u64,
+        events: Vec<RawEvent>,
+    },
+    Hash {
+        device: usize,
+        life: u64,
+        path: RelPath,
+        stat: Stat,
+    },
+    Fetch {
+        device: usize,
+        life: u64,
+        blocks: Vec<BlockRef>,
+    },
+    Fetched {
+        device: usize,
+        life: u64,
+        blobs: Vec<(Hash, Option<Bytes>)>,
+    },
+    Download {
+        device: usize,
+        life: u64,
+        file: LargeFile,
+    },
+    Downloaded {
+        device: usize,
+        life: u64,
+        root: Hash,
+        result: Box<Downloaded>,
+    },
 }
 
 type Downloaded = Result<(TempName, FileHash), DownloadError>;

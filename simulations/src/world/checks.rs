@@ -59,9 +59,8 @@ impl World {
             if self.failure.is_some() {
                 return;
             }
-            self.decide_held();
-            self.mend_suspects();
-            if self.is_quiet() {
+            let acted = self.decide_held() | self.mend_suspects();
+            if !acted && self.is_quiet() {
                 return;
             }
             if self.now > limit {
@@ -75,13 +74,15 @@ impl World {
         }
     }
 
-    /// The users decide about deletions that are held.
-    fn decide_held(&mut self) {
+    /// The users decide about deletions that are held; tells whether there were any.
+    fn decide_held(&mut self) -> bool {
+        let mut acted = false;
         for device in 0..self.devices.len() {
             let Some(running) = &self.devices[device].running else { continue };
             if running.folder.state() != FolderState::Held {
                 continue;
             }
+            acted = true;
             let approve = self.scenario.seed % 2 == 0;
             self.note(|| format!("{device}: held: approve {approve}"));
             self.with_folder(device, |folder, wall| {
@@ -89,10 +90,13 @@ impl World {
                 let _ = if approve { folder.approve(wall) } else { folder.undo(wall) };
             });
         }
+        acted
     }
 
-    /// Users save anew what a power cut has emptied, as they are told to.
-    fn mend_suspects(&mut self) {
+    /// Users save anew what a power cut has emptied, as they are told to; tells whether there was
+    /// anything.
+    fn mend_suspects(&mut self) -> bool {
+        let mut acted = false;
         for device in 0..self.devices.len() {
             let Some(running) = &self.devices[device].running else { continue };
             let suspects: Vec<RelPath> = running
@@ -106,9 +110,11 @@ impl World {
                 })
                 .collect();
             for path in suspects {
+                acted = true;
                 self.mend(device, path);
             }
         }
+        acted
     }
 
     fn unrest(&self) -> Vec<String> {
@@ -122,7 +128,10 @@ impl World {
             if !running.folder.is_settled() {
                 let (state, why) = (running.folder.state(), running.folder.reason());
                 let problems: Vec<_> = running.folder.problems().collect();
-                unrest.push(format!("{number} is {state:?} {why:?} {:?} {problems:?}", running.folder.need()));
+                unrest.push(format!(
+                    "{number} is {state:?} {why:?} {:?} {problems:?}",
+                    running.folder.need()
+                ));
             }
             for peer in self.devices.iter().filter(|peer| peer.number != number) {
                 if !running.folder.in_sync(&peer.id) {

@@ -30,9 +30,13 @@ impl World {
         turn: impl FnOnce(&mut Folder<MemFs, Space>, Millis),
     ) {
         let now = self.now;
-        let races: Vec<_> = self.races.iter().any(|race| race.device == device).then(|| {
-            crate::oracle::Holdings::of(&self.devices[device].disk)
-        }).into_iter().collect();
+        let races: Vec<_> = self
+            .races
+            .iter()
+            .any(|race| race.device == device)
+            .then(|| crate::oracle::Holdings::of(&self.devices[device].disk))
+            .into_iter()
+            .collect();
         let there = &mut self.devices[device];
         there.set_disk_time(now);
         let wall = there.wall(now);
@@ -155,7 +159,10 @@ impl World {
         };
         let life = there.life;
         let delay = self.random.below(4) * self.random.below(6);
-        self.soon(delay, Event::Watch { device, life, events });
+        // Late, but in their order.
+        let at = (self.now + delay).max(self.devices[device].watched_at);
+        self.devices[device].watched_at = at;
+        self.at(at, Event::Watch { device, life, events });
     }
 
     fn raw_events(
@@ -199,8 +206,7 @@ impl World {
             return;
         }
         self.note(|| {
-            let shown: Vec<_> =
-                events.iter().map(|e| format!("{:?} {}", e.kind, e.path)).collect();
+            let shown: Vec<_> = events.iter().map(|e| format!("{:?} {}", e.kind, e.path)).collect();
             format!("{device}: watcher: {}", shown.join(", "))
         });
         self.with_folder(device, |folder, wall| {

@@ -72,11 +72,8 @@ impl World {
             link.shift(ms);
         }
         for device in &mut self.devices {
-            for moment in [
-                &mut device.asleep_until,
-                &mut device.deaf_until,
-                &mut device.lies_until,
-            ] {
+            for moment in [&mut device.asleep_until, &mut device.deaf_until, &mut device.lies_until]
+            {
                 *moment = moment.map(|at| at + ms);
             }
         }
@@ -124,7 +121,10 @@ impl World {
 
     fn race(&mut self, device: usize, op: UserOp, operation: u64) {
         self.note(|| {
-            format!("{device}: user, {operation} operations later: {}", shown(&Deed::Op(op.clone())))
+            format!(
+                "{device}: user, {operation} operations later: {}",
+                shown(&Deed::Op(op.clone()))
+            )
         });
         let there = &self.devices[device];
         let at = there.disk.operations() + operation;
@@ -152,14 +152,21 @@ impl World {
 }
 
 fn shown(deed: &Deed) -> String {
-    let content = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+    let content =
+        |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
     let path = |path: &RelPath| {
         let shown = path.to_string();
-        if shown.len() > 60 { format!("{}…", shown.chars().take(40).collect::<String>()) } else { shown }
+        if shown.len() > 60 {
+            format!("{}…", shown.chars().take(40).collect::<String>())
+        } else {
+            shown
+        }
     };
     match deed {
         Deed::Op(UserOp::Write(at, bytes)) => format!("write {} {:?}", path(at), content(bytes)),
-        Deed::Op(UserOp::Replace(at, bytes)) => format!("replace {} {:?}", path(at), content(bytes)),
+        Deed::Op(UserOp::Replace(at, bytes)) => {
+            format!("replace {} {:?}", path(at), content(bytes))
+        }
         Deed::Op(UserOp::Mkdir(at)) => format!("mkdir {}", path(at)),
         Deed::Op(UserOp::Symlink(at, target)) => format!("symlink {} -> {target}", path(at)),
         Deed::Op(UserOp::Rename(from, to)) => format!("rename {} {}", path(from), path(to)),
