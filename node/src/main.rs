@@ -23,11 +23,6 @@ use crate::cli::{Cli, Command};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 
-/// Gives memory back to the system after a large first sync; the C library's allocator keeps some
-/// 200 MB of it in the folder thread's arena.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Fewer workers than this, and one busy task holds up all others.
 const WORKERS_MIN: usize = 2;
 /// How long threads may still run once a command is at its end.

@@ -10,7 +10,7 @@ use dunlin_index::Storage;
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 
-use crate::serve;
+use crate::serve::BlockReader;
 
 /// A temporary file that is being filled.
 pub struct Assembly {
@@ -35,13 +35,14 @@ impl Assembly {
         let there = file.stat()?.size;
         file.set_len(manifest.size)?;
         let mut assembly = Self { file, missing: BTreeMap::new(), order: Vec::new() };
+        let mut local = BlockReader::new(fs, rows);
         for (offset, block) in manifest.offsets() {
             if is_hole(&block) && offset >= there {
                 // A new file reads as zeros there already.
                 continue;
             }
             let resumed = offset + u64::from(block.len) <= there && assembly.has(offset, &block)?;
-            if resumed || assembly.copy_local(fs, rows, offset, &block)? {
+            if resumed || assembly.copy_local(&mut local, offset, &block)? {
                 continue;
             }
             let places = assembly.missing.entry(block.hash).or_default();
@@ -73,13 +74,12 @@ impl Assembly {
 
     fn copy_local<F: Fs, S: Storage>(
         &self,
-        fs: &F,
-        rows: &DiskTable<S>,
+        local: &mut BlockReader<'_, F, S>,
         offset: u64,
         block: &BlockRef,
     ) -> Result<bool, FsError> {
         // A table that cannot be read only means that the block is fetched.
-        let Ok(Some(data)) = serve::read_block(fs, rows, &block.hash) else { return Ok(false) };
+        let Ok(Some(data)) = local.read(&block.hash) else { return Ok(false) };
         self.file.write_at(&data, offset)?;
         Ok(true)
     }

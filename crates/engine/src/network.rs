@@ -72,8 +72,13 @@ impl Network for MeshNetwork {
 
 /// Reads blocks of one folder from this disk.
 pub trait ServeBlocks: Send + Sync {
+    /// For each hash the block, if it is here and as it should be.
+    fn read_many(&self, hashes: &[dunlin_identity::Hash]) -> Vec<Option<Bytes>>;
+
     /// The block, if it is here and as it should be.
-    fn read(&self, hash: &dunlin_identity::Hash) -> Option<Bytes>;
+    fn read(&self, hash: &dunlin_identity::Hash) -> Option<Bytes> {
+        self.read_many(std::slice::from_ref(hash)).pop().flatten()
+    }
 }
 
 /// The way for blocks when QUIC does not reach a device: a stream of the mesh.

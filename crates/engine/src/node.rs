@@ -100,6 +100,16 @@ impl BlockSource for Blocks {
         drop(folders);
         folder?.read(hash)
     }
+
+    fn read_many(&self, folder: FolderId, hashes: &[Hash]) -> Vec<Option<Bytes>> {
+        let folders = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let folder = folders.get(&folder).cloned();
+        drop(folders);
+        match folder {
+            Some(folder) => folder.read_many(hashes),
+            None => vec![None; hashes.len()],
+        }
+    }
 }
 
 /// Who may ask for blocks: those that the index names as members, and those that have just proved

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::folder::Folder;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
-use crate::runner::{Command, Opened, Opener, Shell};
+use crate::runner::{Command, Inbox, Opened, Opener, Shell};
 use crate::serve::FolderBlocks;
 use crate::take_up::{Spaces, Start, take_up};
 use crate::types::Event;
@@ -67,7 +67,7 @@ fn open(
     commands: mpsc::Sender<Command>,
 ) -> Result<Opened<RealFs, SledSpace>, String> {
     let name = &open.name;
-    let say = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+    let say = |error: &dyn std::fmt::Display| error.to_string();
     let device = open.key.device();
     let folder = open.keys.folder();
     let fs = Arc::new(open_fs(&open.path, open.private.as_deref()).map_err(|error| say(&error))?);
@@ -136,8 +136,9 @@ fn watch(
     path: &Path,
     commands: mpsc::Sender<Command>,
 ) -> Result<Watcher, dunlin_tree::watch::WatchError> {
-    // A full queue is told to the watcher, which then asks for a scan.
-    let sink = move |event| commands.try_send(Command::Event(event)).is_ok();
+    // That there is no room is told to the watcher, which then asks for a scan.
+    let inbox = Arc::new(Inbox::default());
+    let sink = move |event| inbox.push(event, &commands);
     Watcher::start(path, Box::new(|_| false), Box::new(sink))
 }
 

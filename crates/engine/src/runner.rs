@@ -14,7 +14,7 @@ use dunlin_blocks::FileHash;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 use dunlin_index::sync::SyncMessage;
 use dunlin_index::{Millis, RelPath, Storage};
-use dunlin_transfer::Priority;
+use dunlin_transfer::{Fetched, Priority};
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, Stat, TempName};
 use dunlin_tree::settle::RawEvent;
@@ -32,8 +32,14 @@ use crate::types::{Event, FolderState, Problem};
 const QUEUE: usize = 1024;
 /// Commands that are taken before the state machine's timers are looked at again.
 const BURST: usize = 256;
-/// Small contents that are handed over at a time.
-const BLOBS_AT_ONCE: usize = 1024;
+/// Events of the watcher that wait at most; more become a look at the whole disk.
+const EVENTS_MAX: usize = 32_768;
+/// Small contents that are handed over at a time, at most: each time costs a flush of the disk.
+const BLOBS_AT_ONCE: usize = 2048;
+/// Bytes of small contents that are handed over at a time, at least, unless fewer are on their way.
+const BLOB_BYTES_AT_ONCE: usize = 8 << 20;
+/// Small contents wait no longer than this for others to come.
+const BLOBS_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait before a message that was not taken is offered again.
 const RESEND_MS: Millis = 20;
 /// A folder that is not busy still looks at the whole disk this often: writes through `mmap` and
@@ -42,10 +48,33 @@ const RESCAN_MS: Millis = 60 * 60 * 1000;
 /// A folder that cannot be opened is tried again after this time.
 const REOPEN_MS: Millis = 2_000;
 
+/// Events of the watcher that wait while the folder's thread is at work. It causes thousands of
+/// them itself when it puts files in place; losing one would cost a look at the whole disk.
+#[derive(Debug, Default)]
+pub struct Inbox(Mutex<Vec<RawEvent>>);
+
+impl Inbox {
+    /// Takes an event, and tells the folder's thread of the first one. False when there is no
+    /// room for it.
+    pub fn push(self: &Arc<Self>, event: RawEvent, commands: &mpsc::Sender<Command>) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = || commands.try_send(Command::Events(Arc::clone(self))).is_ok();
+        if waiting.len() >= EVENTS_MAX || (waiting.is_empty() && !told()) {
+            return false;
+        }
+        waiting.push(event);
+        true
+    }
+
+    fn take(&self) -> Vec<RawEvent> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What a folder's thread is told.
 pub enum Command {
     /// The watcher saw something.
-    Event(RawEvent),
+    Events(Arc<Inbox>),
     /// A member is connected.
     PeerUp(DeviceId),
     /// A member is gone.
@@ -463,7 +492,11 @@ where
     fn take(&mut self, command: Command) -> bool {
         let now = self.outer.clock.now();
         match command {
-            Command::Event(event) => self.folder.event(event, now),
+            Command::Events(inbox) => {
+                for event in inbox.take() {
+                    self.folder.event(event, now);
+                }
+            }
             Command::PeerUp(peer) => {
                 self.outer.peers.insert(peer, false);
                 self.folder.peer_up(peer, now);
@@ -560,9 +593,7 @@ where
             fetcher.network.fetch(fetcher.folder, blocks, Priority::Normal, sink).await;
         });
         self.outer.handle.spawn(async move {
-            let mut batch = Vec::new();
-            while fetched.recv_many(&mut batch, BLOBS_AT_ONCE).await > 0 {
-                let blobs = batch.drain(..).map(|got| (got.hash, got.data.ok())).collect();
+            while let Some(blobs) = gather(&mut fetched).await {
                 if commands.send(Command::Blobs(blobs)).await.is_err() {
                     return;
                 }
@@ -579,6 +610,26 @@ where
             let _ = commands.send(Command::Downloaded(root, result)).await;
         });
     }
+}
+
+/// Takes small contents as they come, until there are enough to be worth a flush of the disk, no
+/// more are to come, or the first has waited for long enough.
+async fn gather(fetched: &mut mpsc::Receiver<Fetched>) -> Option<Vec<(Hash, Option<Bytes>)>> {
+    let first = fetched.recv().await?;
+    let until = tokio::time::Instant::now() + BLOBS_WAIT;
+    let mut bytes = 0;
+    let mut blobs = Vec::new();
+    let mut next = Some(first);
+    while let Some(got) = next.take() {
+        let data = got.data.ok();
+        bytes += data.as_ref().map_or(0, Bytes::len);
+        blobs.push((got.hash, data));
+        if bytes < BLOB_BYTES_AT_ONCE && blobs.len() < BLOBS_AT_ONCE {
+            // An error means that the time is over.
+            next = tokio::time::timeout_at(until, fetched.recv()).await.unwrap_or_default();
+        }
+    }
+    Some(blobs)
 }
 
 fn held(result: Result<bool, dunlin_index::IndexError>) -> Result<(), String> {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use dunlin_blocks::address;
 use dunlin_identity::Hash;
 use dunlin_index::{IndexError, Storage};
-use dunlin_tree::disk::{BlockLocation, DiskTable};
-use dunlin_tree::fs::Fs;
+use dunlin_tree::disk::{BlockLocation, DiskTable, RowId};
+use dunlin_tree::fs::{Fs, ReadAt};
 
 use crate::folder::table_error;
 use crate::manifests::ManifestStore;
@@ -23,31 +23,55 @@ pub(crate) fn read_block<F: Fs, S: Storage>(
     rows: &DiskTable<S>,
     hash: &Hash,
 ) -> Result<Option<Bytes>, IndexError> {
-    for location in rows.locate_all(hash).map_err(table_error)? {
-        if let Some(data) = read_location(fs, rows, &location, hash)? {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
+    BlockReader::new(fs, rows).read(hash)
 }
 
-fn read_location<F: Fs, S: Storage>(
-    fs: &F,
-    rows: &DiskTable<S>,
-    location: &BlockLocation,
-    hash: &Hash,
-) -> Result<Option<Bytes>, IndexError> {
-    let Some(path) = rows.path(location.row).map_err(table_error)? else { return Ok(None) };
-    let Ok(file) = fs.open(&path) else { return Ok(None) };
-    let mut data = vec![0; location.len as usize];
-    let mut filled = 0;
-    while filled < data.len() {
-        match file.read_at(&mut data[filled..], location.offset + filled as u64) {
-            Ok(0) | Err(_) => return Ok(None),
-            Ok(read) => filled += read,
-        }
+/// Reads many blocks of a folder. It keeps open the file that it read from last, since most blocks
+/// that are wanted one after the other are neighbours in one file.
+pub(crate) struct BlockReader<'a, F, S: Storage> {
+    fs: &'a F,
+    rows: &'a DiskTable<S>,
+    open: Option<(RowId, Box<dyn ReadAt>)>,
+}
+
+impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
+    pub(crate) fn new(fs: &'a F, rows: &'a DiskTable<S>) -> Self {
+        Self { fs, rows, open: None }
     }
-    Ok((address(&data) == *hash).then(|| Bytes::from(data)))
+
+    /// See [`read_block`].
+    pub(crate) fn read(&mut self, hash: &Hash) -> Result<Option<Bytes>, IndexError> {
+        let mut places = self.rows.locate_all(hash).map_err(table_error)?;
+        // What is open is tried first.
+        let open = self.open.as_ref().map(|(row, _)| *row);
+        places.sort_by_key(|place| Some(place.row) != open);
+        for place in places {
+            if let Some(data) = self.read_at(&place)?
+                && address(&data) == *hash
+            {
+                return Ok(Some(Bytes::from(data)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_at(&mut self, place: &BlockLocation) -> Result<Option<Vec<u8>>, IndexError> {
+        if self.open.as_ref().is_none_or(|(row, _)| *row != place.row) {
+            let path = self.rows.path(place.row).map_err(table_error)?;
+            let Some(Ok(file)) = path.map(|path| self.fs.open(&path)) else { return Ok(None) };
+            self.open = Some((place.row, file));
+        }
+        let Some((_, file)) = &self.open else { return Ok(None) };
+        let mut data = vec![0; place.len as usize];
+        let mut filled = 0;
+        while filled < data.len() {
+            match file.read_at(&mut data[filled..], place.offset + filled as u64) {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(read) => filled += read,
+            }
+        }
+        Ok(Some(data))
+    }
 }
 
 /// The blocks of one folder, manifest pieces included.
@@ -61,14 +85,16 @@ pub struct FolderBlocks<F, S: Storage> {
 }
 
 impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
-    fn read(&self, hash: &Hash) -> Option<Bytes> {
-        match read_block(&*self.fs, &self.rows, hash) {
+    fn read_many(&self, hashes: &[Hash]) -> Vec<Option<Bytes>> {
+        let mut reader = BlockReader::new(&*self.fs, &self.rows);
+        let mut read = |hash| match reader.read(hash) {
             Ok(Some(data)) => Some(data),
             Ok(None) => self.manifests.get(hash).ok().flatten(),
             Err(error) => {
                 tracing::warn!(%error, "a block could not be looked up");
                 None
             }
-        }
+        };
+        hashes.iter().map(&mut read).collect()
     }
 }

@@ -33,8 +33,9 @@ const PAGE_ROWS: usize = 256;
 /// Directories above a row that are followed before the table is called damaged.
 const DEPTH_MAX: usize = 4096;
 /// Staged keys after which the overlay goes to the storage (not durably) by itself. It bounds
-/// memory to some tens of MiB, whatever the number of changes between two write-backs.
-const STAGED_KEYS_MAX: usize = 100_000;
+/// memory, whatever the number of changes between two write-backs: not only here, since sled keeps
+/// every page that a batch replaces until the batch is through (300 MB for 70,000 keys).
+const STAGED_KEYS_MAX: usize = 2_000;
 
 /// Names a row of one folder's table. Numbers are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -56,7 +56,7 @@ pub(super) struct Needs {
 
 impl Needs {
     pub(super) fn is_empty(&self) -> bool {
-        self.wants.is_empty()
+        self.pairs == 0
     }
 
     /// Entries that lack a content, and the bytes of the contents that are lacking.
@@ -67,10 +67,12 @@ impl Needs {
     /// Notes that `entry` lacks the content `root`.
     pub(super) fn want(&mut self, root: Hash, size: u64, entry: EntryId) {
         let want = self.wants.entry(root).or_insert_with(|| {
-            self.bytes += size;
             self.queue.insert((size, root));
             Want { size, entries: BTreeSet::new(), state: State::Waiting }
         });
+        if want.entries.is_empty() {
+            self.bytes += want.size;
+        }
         if want.entries.insert(entry) {
             self.pairs += 1;
             self.by_entry.entry(entry).or_default().insert(root);
@@ -85,11 +87,13 @@ impl Needs {
                 self.pairs -= 1;
             }
             if want.entries.is_empty() {
-                let (size, state) = (want.size, want.state);
-                self.wants.remove(&root);
-                self.queue.remove(&(size, root));
-                self.bytes -= size;
-                self.landed(size, state);
+                self.bytes -= want.size;
+                // What is on its way is not asked for again when the entry turns out to lack it
+                // still, which is the rule when more of the index arrives meanwhile.
+                if want.state != State::InFlight {
+                    self.queue.remove(&(want.size, root));
+                    self.wants.remove(&root);
+                }
             }
         }
     }
@@ -150,6 +154,9 @@ impl Needs {
         let (size, before) = (want.size, want.state);
         want.state = state;
         let entries = want.entries.clone();
+        if entries.is_empty() {
+            self.wants.remove(root);
+        }
         self.landed(size, before);
         entries
     }

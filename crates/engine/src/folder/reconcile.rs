@@ -4,7 +4,7 @@
 //! stages contents in temporary files; then it makes those durable all at once and puts them in
 //! place; deletions come last, so that nothing is deleted that is only on its way elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
@@ -12,7 +12,9 @@ use dunlin_index::{
     Content, Dot, EntryId, IndexError, Item, Kind, Millis, RelPath, SafeName, Storage,
 };
 use dunlin_tree::disk::{DiskError, Row, RowId};
-use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName};
+use dunlin_tree::fs::{
+    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName, WriteAt,
+};
 
 use super::observe::aside_name;
 use super::rows::{
@@ -58,6 +60,9 @@ struct Pass {
     depth: usize,
     staged: Vec<Staged>,
     deletions: Vec<Row>,
+    /// Rows of directories that are as they should be. They outlive the pass: directories are
+    /// deleted at its end.
+    directories: BTreeMap<EntryId, RowId>,
     /// Entries that are to be tried again once this pass is through.
     again: BTreeSet<EntryId>,
     /// Whether anything was done, so that trying again makes sense at once.
@@ -207,12 +212,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if parent == EntryId::ROOT {
             return Ok(Some(RowId::ROOT));
         }
+        if let Some(row) = pass.directories.get(&parent) {
+            return Ok(Some(*row));
+        }
         if pass.depth < DEPTH_MAX
             && (pass.batch.contains(&parent) || row_of_directory(&self.rows, parent)?.is_none())
         {
             self.reconcile(parent, pass, now)?;
         }
-        Ok(row_of_directory(&self.rows, parent)?)
+        let row = row_of_directory(&self.rows, parent)?;
+        pass.directories.extend(row.map(|row| (parent, row)));
+        Ok(row)
     }
 
     /// Makes sure that no other row stands at a name; false when one still does.
@@ -452,9 +462,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         // What an earlier run left there may be longer.
         let file = self.fs.temp_create(&temp, size)?;
-        file.set_len(0)?;
+        if file.stat()?.size > 0 {
+            file.set_len(0)?;
+        }
         file.write_at(&data, 0)?;
+        // Zeros at the end are left out as a hole.
         file.set_len(size)?;
+        dress(&*file, &item)?;
         pass.staged.push(Staged { item, row, temp, hash: None });
         Ok(())
     }
@@ -476,13 +490,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let staged = std::mem::take(&mut pass.staged);
         let one_by_one = staged.len() <= SYNC_EACH_MAX;
         for staged in &staged {
-            if let Content::File { mtime_ns, .. } = staged.item.content {
-                let file = self.fs.temp_create(&staged.temp, 0)?;
-                file.set_mode(staged.item.mode)?;
-                file.set_mtime(mtime_ns)?;
-                if one_by_one {
-                    file.sync()?;
-                }
+            // A small file was dressed when it was written.
+            let small = staged.hash.is_none();
+            if staged.item.kind != Kind::File || (small && !one_by_one) {
+                continue;
+            }
+            let file = self.fs.temp_create(&staged.temp, 0)?;
+            if !small {
+                dress(&*file, &staged.item)?;
+            }
+            if one_by_one {
+                file.sync()?;
             }
         }
         if !one_by_one {
@@ -674,6 +692,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             change: change.to_owned(),
         });
     }
+}
+
+/// Gives a file that is staged its mode and time.
+fn dress(file: &dyn WriteAt, item: &Item) -> Result<(), FsError> {
+    if let Content::File { mtime_ns, .. } = item.content {
+        file.set_mode(item.mode)?;
+        file.set_mtime(mtime_ns)?;
+    }
+    Ok(())
 }
 
 /// The temporary file of one value of one entry: always the same, so that a second attempt finds
