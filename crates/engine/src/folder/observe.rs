@@ -13,7 +13,9 @@ use dunlin_tree::ignore::IGNORE_FILE;
 use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
-use super::rows::{blocks_of, holds, new_row, path_of, row_of_item, set_content, table_error};
+use super::rows::{
+    blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content, table_error,
+};
 use super::{Action, Folder};
 use crate::types::{Event, Problem};
 
@@ -698,7 +700,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let Some(last) = items.last() else { break };
                 after = Some(last.name.clone());
                 for item in items {
-                    if row_of_item(&self.rows, &item.key)?.is_none() {
+                    // What was moved here elsewhere may still stand at its old place.
+                    if !is_in_place(&self.rows, &item)? {
                         return Ok(true);
                     }
                     if item.kind == Kind::Directory {
