@@ -154,7 +154,7 @@ impl Device {
             id_key: keys.id_key,
             device: self.id,
             tier: self.admission.tier,
-            admission: self.admission.clone(),
+            admission: self.admission,
             name: format!("device {}", self.number),
             verifier: Arc::clone(&keys.verifier),
             fresh_epoch: epoch.unwrap_or(random.draw() | 1),

@@ -192,7 +192,7 @@ pub struct Outcome {
 impl World {
     /// Prepares a run.
     pub fn new(scenario: Scenario, trace: bool) -> Self {
-        let mut random = Random::new(scenario.seed ^ 0x5eed_0f_d0_1e_55);
+        let mut random = Random::new(scenario.seed ^ 0x5eed_0fd0_1e55);
         let keys = Keys::make(scenario.devices, scenario.real_keys, &mut random);
         let devices =
             (0..scenario.devices).map(|number| Device::new(number, &keys, random.draw())).collect();

@@ -83,7 +83,7 @@ impl World {
                 continue;
             }
             acted = true;
-            let approve = self.scenario.seed % 2 == 0;
+            let approve = self.scenario.seed.is_multiple_of(2);
             self.note(|| format!("{device}: held: approve {approve}"));
             self.with_folder(device, |folder, wall| {
                 // A database that fails shows in the folder's state.
