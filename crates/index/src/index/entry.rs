@@ -92,6 +92,10 @@ impl EntryRec {
 
     /// Gives the distinct values, the winner first; equal contents are represented by the one with
     /// the highest (time, dot).
+    ///
+    /// A value that somebody deleted does not come back because somebody else's edit keeps the
+    /// entry alive: its bytes may be on no disk any more. Only when no value is left that way (the
+    /// entry lives by a rename) are all of them shown.
     pub(super) fn groups(&self) -> Vec<(Dot, &Content)> {
         let mut values: Vec<(Dot, &Content)> = self
             .values
@@ -101,6 +105,10 @@ impl EntryRec {
             })
             .map(|(dot, content)| (*dot, content))
             .collect();
+        let present = |dot: &Dot| self.presence.binary_search(dot).is_ok();
+        if values.iter().any(|(dot, _)| present(dot)) {
+            values.retain(|(dot, _)| present(dot));
+        }
         values.sort_by_key(|(dot, content)| std::cmp::Reverse((content.mtime_ns(), *dot)));
         let mut groups: Vec<(Dot, &Content)> = Vec::new();
         for (dot, content) in values {

@@ -393,6 +393,10 @@ impl Entry {
             .filter(|(_, content)| Some(content.kind()) == self.kind)
             .map(|(dot, content)| (*dot, content))
             .collect();
+        // A deleted value stays away when another one keeps the entry alive.
+        if values.iter().any(|(dot, _)| self.presence.contains(dot)) {
+            values.retain(|(dot, _)| self.presence.contains(dot));
+        }
         values.sort_by_key(|(dot, content)| std::cmp::Reverse((time(content), *dot)));
         let mut distinct: Vec<(Dot, &Content)> = Vec::new();
         for (dot, content) in values {
