@@ -2,7 +2,7 @@
 //!
 //! # Goals
 //! - The disk becomes what the index says, and the index learns what the user did: the two halves
-//!   ([`observe`] and [`reconcile`]) meet in the disk table, which holds what this device has put
+//!   (`observe` and `reconcile`) meet in the disk table, which holds what this device has put
 //!   or seen on its disk.
 //! - Everything is level-triggered. An entry whose view may have changed is *dirty*; reconciling it
 //!   compares what the index shows with what the disk table holds and does what is missing. Being

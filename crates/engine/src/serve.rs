@@ -62,19 +62,39 @@ impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
             self.open = Some((place.row, file));
         }
         let Some((_, file)) = &self.open else { return Ok(None) };
-        let mut data = vec![0; place.len as usize];
-        let mut filled = 0;
-        while filled < data.len() {
-            match file.read_at(&mut data[filled..], place.offset + filled as u64) {
-                Ok(0) | Err(_) => return Ok(None),
-                Ok(read) => filled += read,
-            }
-        }
-        Ok(Some(data))
+        Ok(read_whole(&**file, place.offset, place.len))
     }
 }
 
-/// The blocks of one folder, manifest pieces included.
+/// Reads a block of a kept version, and checks its hash.
+///
+/// # Errors
+/// Fails when the storage does; errors of files only mean that the block is not there.
+pub(crate) fn read_kept<F: Fs, S: Storage>(
+    fs: &F,
+    manifests: &ManifestStore<S>,
+    hash: &Hash,
+) -> Result<Option<Bytes>, IndexError> {
+    let Some(kept) = manifests.kept(hash)? else { return Ok(None) };
+    let Ok(file) = fs.version_open(&kept.version) else { return Ok(None) };
+    let data = read_whole(&*file, kept.offset, kept.len);
+    Ok(data.filter(|data| address(data) == *hash).map(Bytes::from))
+}
+
+/// Reads `len` bytes from `offset`, if there are so many.
+fn read_whole(file: &dyn ReadAt, offset: u64, len: u32) -> Option<Vec<u8>> {
+    let mut data = vec![0; len as usize];
+    let mut filled = 0;
+    while filled < data.len() {
+        match file.read_at(&mut data[filled..], offset + filled as u64) {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => filled += read,
+        }
+    }
+    Some(data)
+}
+
+/// The blocks of one folder, manifest pieces and kept versions included.
 pub struct FolderBlocks<F, S: Storage> {
     /// The user's files.
     pub fs: Arc<F>,
@@ -89,7 +109,10 @@ impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
         let mut reader = BlockReader::new(&*self.fs, &self.rows);
         let mut read = |hash| match reader.read(hash) {
             Ok(Some(data)) => Some(data),
-            Ok(None) => self.manifests.get(hash).ok().flatten(),
+            Ok(None) => match self.manifests.get(hash) {
+                Ok(None) => read_kept(&*self.fs, &self.manifests, hash).ok().flatten(),
+                piece => piece.ok().flatten(),
+            },
             Err(error) => {
                 tracing::warn!(%error, "a block could not be looked up");
                 None

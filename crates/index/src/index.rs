@@ -1,6 +1,6 @@
 //! The index of one folder: its state, kept by signed records, and the tree that it shows.
 //!
-//! The parts: [`log`] (segments, heads, signing), `merge` (what peers send), `local` (what this
+//! The parts: `log` (segments, heads, signing), `merge` (what peers send), `local` (what this
 //! device's user does), `apply` (the effect of one record), `tree` (what follows from the
 //! registers: who is live, where, how much), `cycles`, and `view` (rules 4 and 5).
 

@@ -9,7 +9,7 @@
 //! - A local commit is broadcast as [`SyncMessage::Push`], or as [`SyncMessage::Head`] when it is
 //!   too large; who finds a gap answers with its state, which pulls what is missing.
 //! - Having merged, a member tells its new state to those that it is connected with; so do they.
-//!   A peer that still lacks something after [`BEHIND_MS`] is sent it directly.
+//!   A peer that still lacks something after `BEHIND_MS` is sent it directly.
 
 mod message;
 

@@ -1,5 +1,5 @@
 //! Finds what the user did to the folder, by comparing the disk with the rows of the
-//! [`DiskTable`].
+//! [`DiskTable`](crate::disk::DiskTable).
 //!
 //! In three steps: [`walk`] (the whole folder) or [`look`] (the paths that the watcher named)
 //! list what differs from the rows; [`pair_moves`] decides which of these differences are

@@ -13,7 +13,7 @@ use dunlin_index::{
 };
 use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{
-    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName, WriteAt,
+    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName, VersionId, WriteAt,
 };
 
 use super::observe::aside_name;
@@ -481,7 +481,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(data) = self.needs.blob(root) {
             return Ok(Some(data.clone()));
         }
-        let data = crate::serve::read_block(&*self.fs, &self.rows, root)?;
+        let mut data = crate::serve::read_block(&*self.fs, &self.rows, root)?;
+        if data.is_none() {
+            data = crate::serve::read_kept(&*self.fs, &self.manifests, root)?;
+        }
         Ok(data.filter(|data| data.len() as u64 == size))
     }
 
@@ -541,7 +544,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         }
         let path = path_in(&self.rows, parent, &item.name)?;
-        match self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)? {
+        let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;
+        if let (Installed::Replaced { version, .. }, Some(row)) = (&installed, &row) {
+            self.remember_version(row, version)?;
+        }
+        match installed {
             Installed::Created { stat } | Installed::Replaced { stat, .. } => {
                 pass.progress = true;
                 let change = if row.is_some() { "written" } else { "created" };
@@ -626,7 +633,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         } else {
             match self.fs.keep(&path, &row.stat, now) {
-                Ok(Kept::Done { .. } | Kept::Surprise { found: None, .. }) => true,
+                Ok(Kept::Done { version, .. }) => {
+                    self.remember_version(&row, &version)?;
+                    true
+                }
+                Ok(Kept::Surprise { found: None, .. }) => true,
                 Ok(Kept::Surprise { .. }) => {
                     self.look_again(path, now);
                     return Ok(());
@@ -641,6 +652,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.applied_event(&path, "deleted");
         }
         Ok(())
+    }
+
+    /// Notes where the blocks of what was replaced or deleted are now: a rename made elsewhere may
+    /// bring it back.
+    fn remember_version(&mut self, row: &Row, version: &VersionId) -> Result<(), IndexError> {
+        let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+        Ok(self.manifests.keep(version, &blocks)?)
     }
 
     /// Holds a mass deletion that came from elsewhere, unless a member has approved it.

@@ -29,8 +29,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let first = self.upkeep_at == 0;
         self.upkeep_at = now + UPKEEP_MS;
-        if let Err(error) = self.fs.prune(&Policy::default(), now) {
-            tracing::warn!(%error, "old versions stay");
+        match self.fs.prune(&Policy::default(), now) {
+            Ok(pruned) if pruned.batches > 0 => self.forget_pruned(),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old versions stay"),
         }
         let temps = self.fs.temp_list().unwrap_or_default();
         for (temp, stat) in temps {
@@ -46,6 +48,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             {
                 tracing::debug!(%error, "a temporary file stays");
             }
+        }
+    }
+
+    /// Forgets where the blocks of versions were that are no longer kept.
+    fn forget_pruned(&self) {
+        let Ok(batches) = self.fs.version_batches() else { return };
+        let batches = batches.into_iter().map(|(batch, _)| batch).collect();
+        if let Err(error) = self.manifests.forget_kept(&batches) {
+            tracing::warn!(%error, "blocks of old versions stay listed");
         }
     }
 
