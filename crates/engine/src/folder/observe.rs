@@ -424,7 +424,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Reads a small file whole, making sure that it is what `stat` says.
-    fn read_small(&self, path: &RelPath, stat: &Stat) -> Result<Vec<u8>, Refused> {
+    pub(super) fn read_small(&self, path: &RelPath, stat: &Stat) -> Result<Vec<u8>, Refused> {
         let file = self.fs.open(path)?;
         let size = usize::try_from(stat.size).expect("a small file fits into memory");
         // One byte more, so that a file that has grown is found out.

@@ -13,7 +13,7 @@ use dunlin_index::{
 };
 use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{
-    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, TempName, VersionId, WriteAt,
+    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName, VersionId, WriteAt,
 };
 
 use super::observe::aside_name;
@@ -368,11 +368,28 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 pass.again.insert(item.key.entry);
                 return Ok(());
             }
-            row.stat = self.fs.set_mtime(&path, mtime_ns)?;
+            let stat = self.fs.set_mtime(&path, mtime_ns)?;
+            if !self.still_holds(&row, &path, &stat)? {
+                // The user was faster, and now has the older time: it is looked at as an edit.
+                self.look_again(path, now);
+                pass.again.insert(item.key.entry);
+                return Ok(());
+            }
+            row.stat = stat;
             self.applied_event(&path, "written");
         }
         if row.kind != Kind::Symlink && row.stat.mode != item.mode {
-            row.stat = self.fs.set_mode(&path, item.mode)?;
+            let stat = self.fs.set_mode(&path, item.mode)?;
+            let as_before = Stat { mode: stat.mode, ..row.stat };
+            // Some file systems have no modes, or not all of them, and keep what they had.
+            let taken = stat.mode == item.mode || stat.mode == row.stat.mode;
+            if taken && stat.same_version(&as_before) {
+                row.stat = stat;
+            } else {
+                // The user has changed it meanwhile: that must still be seen as a change.
+                row.stat.mode = item.mode;
+                self.look_again(path.clone(), now);
+            }
             self.applied_event(&path, "mode");
         }
         set_content(&mut row, &item.content);
@@ -381,6 +398,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             pass.progress = true;
         }
         Ok(())
+    }
+
+    /// Whether a file that was just given another time still holds the row's content. A write
+    /// that came between the look and the change of the time shows in nothing else.
+    fn still_holds(&self, row: &Row, path: &RelPath, stat: &Stat) -> Result<bool, Blocked> {
+        if stat.ino != row.stat.ino || stat.size != row.stat.size {
+            return Ok(false);
+        }
+        if stat.size > SMALL_MAX {
+            return Ok(true);
+        }
+        let data = self.read_small(path, stat).ok();
+        Ok(data.is_some_and(|data| row.root == Some(Hash::of(&data))))
     }
 
     /// Whether the disk still holds what the row says; what it holds else is looked at.
