@@ -118,7 +118,9 @@ pub(super) fn is_in_place<S: Storage>(
 ) -> Result<bool, IndexError> {
     let Some(row) = row_of_item(rows, &item.key)? else { return Ok(false) };
     let parent = row_of_directory(rows, item.parent)?;
-    Ok(parent == Some(row.parent) && row.name == item.name && holds(&row, &item.content))
+    let mode = item.kind == Kind::Symlink || row.stat.mode == item.mode;
+    let place = parent == Some(row.parent) && row.name == item.name;
+    Ok(place && mode && holds(&row, &item.content))
 }
 
 /// How many rows there are.
