@@ -456,7 +456,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (parent_row, parent, name) = self.parent_of(path)?;
         let shown = self.index.lookup(parent, &name)?;
         let mut key = None;
-        if let Some(item) = shown.filter(|item| same_value(&item.content, content))
+        if let Some(item) = shown.filter(|item| item.content.same_as(content))
             && row_of_item(&self.rows, &item.key)?.is_none()
         {
             // Its mode and mtime may differ: reconciling brings them to the index's.
@@ -750,14 +750,4 @@ fn path_of_change(change: &LocalChange) -> Option<&RelPath> {
 
 fn file_content(root: Hash, stat: &Stat) -> Content {
     Content::File { root, size: stat.size, mtime_ns: stat.mtime_ns, text: None }
-}
-
-/// Whether two contents are the same to a reader, whatever their times.
-pub(super) fn same_value(a: &Content, b: &Content) -> bool {
-    match (a, b) {
-        (Content::File { root: a, .. }, Content::File { root: b, .. }) => a == b,
-        (Content::Symlink { target: a }, Content::Symlink { target: b }) => a == b,
-        (Content::Directory, Content::Directory) => true,
-        _ => false,
-    }
 }
