@@ -163,7 +163,7 @@ pub struct Merged {
 }
 
 /// The version of the stored form; another one is rebuilt from the logs.
-const STORED_VERSION: u32 = 2;
+const STORED_VERSION: u32 = 3;
 
 /// Of a hybrid logical clock, this many low bits count events within a millisecond.
 const HLC_COUNTER_BITS: u32 = 12;

@@ -34,8 +34,8 @@ impl<S: Storage> Index<S> {
         let mut expected = Expected::default();
         for (id, rec) in &entries {
             let place = self.place(id, rec).cloned();
-            if self.is_live(id, rec, place.as_ref())? != rec.live {
-                faults.push(format!("{id}: live is {}", rec.live));
+            if self.enabled(id, rec, place.as_ref())? != rec.enabled() {
+                faults.push(format!("{id}: what is left of it is {:?}", rec.enabled()));
             }
             expected.add(id, rec, place.as_ref());
         }

@@ -33,6 +33,16 @@ pub(super) struct TreeDelete {
     pub(super) context: Context,
 }
 
+/// What deletions leave of an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Enabled {
+    /// Whether a presence dot is left.
+    pub(super) live: bool,
+    /// Of a live entry, the values whose own presence dots are taken by the deletion of a directory
+    /// above, sorted.
+    pub(super) disabled: Vec<Dot>,
+}
+
 /// One entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(super) struct EntryRec {
@@ -55,6 +65,9 @@ pub(super) struct EntryRec {
     pub(super) deleted: Option<Dot>,
     /// Derived: whether a presence dot is left that no deletion disables.
     pub(super) live: bool,
+    /// Derived: the values that the deletion of a directory above has taken while another presence
+    /// dot keeps the entry alive, sorted.
+    pub(super) disabled: Vec<Dot>,
     /// Derived: the number of entries placed in this one.
     pub(super) children: u64,
     /// Derived: how many of them are wanted.
@@ -105,7 +118,7 @@ impl EntryRec {
             })
             .map(|(dot, content)| (*dot, content))
             .collect();
-        let present = |dot: &Dot| self.presence.binary_search(dot).is_ok();
+        let present = |dot: &Dot| self.is_present(dot) && self.disabled.binary_search(dot).is_err();
         if values.iter().any(|(dot, _)| present(dot)) {
             values.retain(|(dot, _)| present(dot));
         }
@@ -117,6 +130,16 @@ impl EntryRec {
             }
         }
         groups
+    }
+
+    /// Tells whether no deletion of this entry itself has taken a presence dot.
+    pub(super) fn is_present(&self, dot: &Dot) -> bool {
+        self.presence.binary_search(dot).is_ok()
+    }
+
+    /// Gives what is stored of what deletions leave of the entry.
+    pub(super) fn enabled(&self) -> Enabled {
+        Enabled { live: self.live, disabled: self.disabled.clone() }
     }
 
     pub(super) fn value(&self, dot: &Dot) -> Option<&Content> {

@@ -1,6 +1,6 @@
 //! Which entries are live (rule 6): a presence dot is left that no tree deletion disables.
 
-use super::entry::EntryRec;
+use super::entry::{Enabled, EntryRec};
 use super::{Index, keys};
 use crate::error::IndexError;
 use crate::ids::{Dot, EntryId};
@@ -8,22 +8,22 @@ use crate::record::Place;
 use crate::storage::Storage;
 
 impl<S: Storage> Index<S> {
-    /// Tells whether an entry with these registers is live at this place.
+    /// Gives what the deletions leave of an entry with these registers at this place.
     ///
     /// A tree deletion on an ancestor counts only for what its author saw there: the presence dot,
     /// and every move on the way down to the entry, must be in its context. What was moved in by
     /// somebody who did not know of the deletion survives, with all that is in it.
-    pub(super) fn is_live(
+    pub(super) fn enabled(
         &self,
         id: &EntryId,
         rec: &EntryRec,
         place: Option<&Place>,
-    ) -> Result<bool, IndexError> {
+    ) -> Result<Enabled, IndexError> {
         if rec.presence.is_empty() || !rec.has_content() {
-            return Ok(false);
+            return Ok(Enabled::default());
         }
         if !self.meta.tree_deletes {
-            return Ok(true);
+            return Ok(Enabled { live: true, disabled: Vec::new() });
         }
         let mut present = rec.presence.clone();
         let mut moves: Vec<Dot> = Vec::new();
@@ -35,12 +35,17 @@ impl<S: Storage> Index<S> {
             let Some(parent_rec) = self.entry(&parent)? else { break };
             self.disable_by(&parent_rec, &moves, &mut present);
             if present.is_empty() {
-                return Ok(false);
+                return Ok(Enabled::default());
             }
             above = parent_rec.placed.as_ref().map(|placed| placed.dot);
             next = self.place(&parent, &parent_rec).map(|place| place.parent);
         }
-        Ok(!present.is_empty())
+        if present.is_empty() {
+            return Ok(Enabled::default());
+        }
+        let taken = |dot: &Dot| rec.is_present(dot) && present.binary_search(dot).is_err();
+        let dots = rec.values.iter().map(|(dot, _)| *dot);
+        Ok(Enabled { live: true, disabled: dots.filter(taken).collect() })
     }
 
     fn disable_by(&self, top: &EntryRec, moves: &[Dot], present: &mut Vec<Dot>) {
@@ -82,7 +87,7 @@ impl<S: Storage> Index<S> {
         for id in self.all_below(top)? {
             if let Some(rec) = self.entry(&id)? {
                 let place = self.place(&id, &rec).cloned();
-                if self.is_live(&id, &rec, place.as_ref())? != rec.live {
+                if self.enabled(&id, &rec, place.as_ref())? != rec.enabled() {
                     self.transition(id, (*rec).clone())?;
                 }
             }

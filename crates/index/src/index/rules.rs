@@ -225,6 +225,22 @@ fn rule_6_a_move_that_it_has_not_seen_voids_a_deletion() {
 }
 
 #[test]
+fn rule_6_what_was_deleted_with_its_directory_does_not_come_back_beside_an_edit() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("d");
+    a.create("d/f", "old");
+    meet(&mut a, &mut b);
+    a.write("d/f", "deleted");
+    a.delete("d");
+    b.write("d/f", "edited");
+    meet(&mut a, &mut b);
+    for replica in [&a, &b] {
+        assert_eq!(replica.paths(), ["d", "d/f"]);
+        assert!(replica.has("edited") && !replica.has("deleted"));
+    }
+}
+
+#[test]
 fn rule_6_a_deletion_waits_for_what_it_is_about() {
     let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
     a.mkdir("d");

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::entry::EntryRec;
+use super::entry::{Enabled, EntryRec};
 use super::{Counts, Index, keys, naming};
 use crate::error::IndexError;
 use crate::ids::EntryId;
@@ -147,7 +147,8 @@ impl<S: Storage> Index<S> {
         let old = self.entry(&id)?.unwrap_or_default();
         let old_place = self.place(&id, &old).cloned();
         let new_place = displaced.clone().unwrap_or_else(|| new.raw_place().cloned());
-        new.live = self.is_live(&id, &new, new_place.as_ref())?;
+        let Enabled { live, disabled } = self.enabled(&id, &new, new_place.as_ref())?;
+        (new.live, new.disabled) = (live, disabled);
         if *old == new && old_place == new_place && self.displaced.get(&id) == displaced.as_ref() {
             return Ok(());
         }

@@ -205,15 +205,20 @@ impl Model {
         true
     }
 
-    /// Tells whether a presence dot is left that no tree deletion on the way up disables.
+    /// Tells whether an entry has something to show and a presence dot that is left.
     fn is_live(&self, id: EntryId) -> bool {
         let entry = &self.entries[&id];
-        let mut present = entry.presence.clone();
         let has_content = match entry.kind {
             None => false,
             Some(Kind::Directory) => true,
             Some(kind) => entry.values.values().any(|content| content.kind() == kind),
         };
+        has_content && !self.present(id).is_empty()
+    }
+
+    /// Gives the presence dots that no tree deletion on the way up disables.
+    fn present(&self, id: EntryId) -> BTreeSet<Dot> {
+        let mut present = self.entries[&id].presence.clone();
         let mut moves = Vec::new();
         let mut at = id;
         while let Some(top) = self.entries.get(&at) {
@@ -232,7 +237,35 @@ impl Model {
                 _ => break,
             }
         }
-        has_content && !present.is_empty()
+        present
+    }
+
+    /// Gives the different values, the winner first: the latest time, then the highest dot.
+    fn distinct(&self, id: EntryId) -> Vec<(Dot, &Content)> {
+        let time = |content: &Content| match content {
+            Content::File { mtime_ns, .. } => *mtime_ns,
+            _ => 0,
+        };
+        let entry = &self.entries[&id];
+        let mut values: Vec<(Dot, &Content)> = entry
+            .values
+            .iter()
+            .filter(|(_, content)| Some(content.kind()) == entry.kind)
+            .map(|(dot, content)| (*dot, content))
+            .collect();
+        // A deleted value stays away when another one keeps the entry alive.
+        let present = self.present(id);
+        if values.iter().any(|(dot, _)| present.contains(dot)) {
+            values.retain(|(dot, _)| present.contains(dot));
+        }
+        values.sort_by_key(|(dot, content)| std::cmp::Reverse((time(content), *dot)));
+        let mut distinct: Vec<(Dot, &Content)> = Vec::new();
+        for (dot, content) in values {
+            if !distinct.iter().any(|(_, other)| other.same_as(content)) {
+                distinct.push((dot, content));
+            }
+        }
+        distinct
     }
 
     /// Tells whether an entry is live or something live is in it.
@@ -293,7 +326,7 @@ impl Model {
             let mut seen: Vec<&Content> = Vec::new();
             for id in files {
                 let mode = self.entries[&id].mode.1;
-                for (rank, (dot, content)) in self.entries[&id].distinct().into_iter().enumerate() {
+                for (rank, (dot, content)) in self.distinct(id).into_iter().enumerate() {
                     if seen.iter().any(|other| other.same_as(content)) {
                         // The first value of an entry takes the name even when an equal one shows.
                         continue;
@@ -379,31 +412,5 @@ impl Entry {
             }
             _ => {}
         }
-    }
-
-    /// Gives the different values, the winner first: the latest time, then the highest dot.
-    fn distinct(&self) -> Vec<(Dot, &Content)> {
-        let time = |content: &Content| match content {
-            Content::File { mtime_ns, .. } => *mtime_ns,
-            _ => 0,
-        };
-        let mut values: Vec<(Dot, &Content)> = self
-            .values
-            .iter()
-            .filter(|(_, content)| Some(content.kind()) == self.kind)
-            .map(|(dot, content)| (*dot, content))
-            .collect();
-        // A deleted value stays away when another one keeps the entry alive.
-        if values.iter().any(|(dot, _)| self.presence.contains(dot)) {
-            values.retain(|(dot, _)| self.presence.contains(dot));
-        }
-        values.sort_by_key(|(dot, content)| std::cmp::Reverse((time(content), *dot)));
-        let mut distinct: Vec<(Dot, &Content)> = Vec::new();
-        for (dot, content) in values {
-            if !distinct.iter().any(|(_, other)| other.same_as(content)) {
-                distinct.push((dot, content));
-            }
-        }
-        distinct
     }
 }
