@@ -23,6 +23,8 @@ mod properties;
 mod rebuild;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod texts;
 mod tree;
 mod view;
 

@@ -28,8 +28,8 @@ pub enum Content {
         size: u64,
         /// The time of the last change, in nanoseconds since 1970.
         mtime_ns: i64,
-        /// The hash of the text's merge state, when there is one.
-        text: Option<Hash>,
+        /// How concurrent versions of a text merge; none for what is no text.
+        text: Option<Text>,
     },
     /// Where a symbolic link points, as written in it; at most 4,095 bytes.
     Symlink {
@@ -40,7 +40,42 @@ pub enum Content {
     Directory,
 }
 
+/// What a version of a text carries, so that versions made apart merge into one.
+///
+/// Whether a version merges, and by which rules, is decided when it is written: so the view stays a
+/// pure function of the records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum Text {
+    /// A lineage begins here: the state is the one that the text alone makes.
+    Fresh {
+        /// The version of the rules of merging.
+        rules: u8,
+    },
+    /// A version in a lineage.
+    Grown {
+        /// The version of the rules of merging.
+        rules: u8,
+        /// The root of the content that the lineage began with.
+        lineage: Hash,
+        /// The BLAKE3 hash of the state.
+        state: Hash,
+        /// The number of bytes of the state.
+        size: u32,
+    },
+}
+
 impl Content {
+    /// Gives what versions must have in common to merge: the rules, and where they began.
+    pub fn lineage(&self) -> Option<(u8, Hash)> {
+        match self {
+            Self::File { text: Some(Text::Fresh { rules }), root, .. } => Some((*rules, *root)),
+            Self::File { text: Some(Text::Grown { rules, lineage, .. }), .. } => {
+                Some((*rules, *lineage))
+            }
+            _ => None,
+        }
+    }
+
     /// Gives the kind of entry that can have this content.
     pub fn kind(&self) -> Kind {
         match self {
@@ -115,4 +150,7 @@ pub struct Item {
     pub content: Content,
     /// Whether it stands beside a winner under a derived name.
     pub conflict: bool,
+    /// Other versions of a text that merge into this one, by dot: what a device is to have on its
+    /// disk is what all of them make, or `content` until their states are known.
+    pub merged: Vec<(Dot, Content)>,
 }

@@ -77,6 +77,14 @@ pub(crate) fn text(text: &str) -> Content {
     }
 }
 
+/// Gives the hash that stands for a file's content; nothing for what is no file.
+pub(crate) fn root_of(content: &Content) -> String {
+    match content {
+        Content::File { root, .. } => root.to_string(),
+        _ => String::new(),
+    }
+}
+
 /// One device of a test.
 pub(crate) struct Replica {
     pub(crate) index: Index<MemStore>,
@@ -207,7 +215,12 @@ impl Replica {
                     assert_eq!(item.parent, dir, "{path}");
                     let shown = match &item.content {
                         Content::File { root, size, .. } => {
-                            format!("{root} {size} {:o}", item.mode)
+                            let parts: String = item
+                                .merged
+                                .iter()
+                                .map(|(_, part)| format!(" {}", root_of(part)))
+                                .collect();
+                            format!("{root} {size} {:o}{parts}", item.mode)
                         }
                         Content::Symlink { target } => format!("-> {target}"),
                         Content::Directory => {

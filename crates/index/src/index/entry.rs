@@ -61,6 +61,9 @@ pub(super) struct EntryRec {
     pub(super) mode: u32,
     pub(super) mode_stamp: Option<Stamp>,
     pub(super) tree_deletes: Vec<TreeDelete>,
+    /// Derived: sets of versions of a text, by dot, whose merge was found to be unsafe. Everybody
+    /// who has their states finds the same.
+    pub(super) apart: Vec<Vec<Dot>>,
     /// The highest dot of a deletion of this entry alone; only tells whether it was approved.
     pub(super) deleted: Option<Dot>,
     /// Derived: whether a presence dot is left that no deletion disables.
@@ -72,6 +75,27 @@ pub(super) struct EntryRec {
     pub(super) children: u64,
     /// Derived: how many of them are wanted.
     pub(super) wanted_children: u64,
+}
+
+/// A content that an entry shows.
+pub(super) struct Group<'a> {
+    pub(super) dot: Dot,
+    pub(super) content: &'a Content,
+    /// Other versions of the same text that merge into it, by dot.
+    pub(super) merged: Vec<(Dot, &'a Content)>,
+}
+
+impl Group<'_> {
+    /// Tells whether this shows what a content alone shows.
+    pub(super) fn shows(&self, content: &Content) -> bool {
+        self.merged.is_empty() && self.content.same_as(content)
+    }
+
+    /// Tells whether a value is shown as this one or as part of it.
+    pub(super) fn holds(&self, content: &Content) -> bool {
+        let merged = self.merged.iter().map(|(_, other)| *other);
+        std::iter::once(self.content).chain(merged).any(|other| other.same_as(content))
+    }
 }
 
 impl EntryRec {
@@ -104,12 +128,12 @@ impl EntryRec {
     }
 
     /// Gives the distinct values, the winner first; equal contents are represented by the one with
-    /// the highest (time, dot).
+    /// the highest (time, dot), and versions of the winner's text merge into it.
     ///
     /// A value that somebody deleted does not come back because somebody else's edit keeps the
     /// entry alive: its bytes may be on no disk any more. Only when no value is left that way (the
     /// entry lives by a rename) are all of them shown.
-    pub(super) fn groups(&self) -> Vec<(Dot, &Content)> {
+    pub(super) fn groups(&self) -> Vec<Group<'_>> {
         let mut values: Vec<(Dot, &Content)> = self
             .values
             .iter()
@@ -123,11 +147,32 @@ impl EntryRec {
             values.retain(|(dot, _)| present(dot));
         }
         values.sort_by_key(|(dot, content)| std::cmp::Reverse((content.mtime_ns(), *dot)));
-        let mut groups: Vec<(Dot, &Content)> = Vec::new();
+        let mut distinct: Vec<(Dot, &Content)> = Vec::new();
         for (dot, content) in values {
-            if !groups.iter().any(|(_, other)| content.same_as(other)) {
-                groups.push((dot, content));
+            if !distinct.iter().any(|(_, other)| content.same_as(other)) {
+                distinct.push((dot, content));
             }
+        }
+        self.merged_groups(distinct)
+    }
+
+    /// Lets versions of the winner's text merge into it.
+    fn merged_groups<'a>(&self, distinct: Vec<(Dot, &'a Content)>) -> Vec<Group<'a>> {
+        let lineage = distinct.first().and_then(|(_, content)| content.lineage());
+        let merges = |content: &Content| lineage.is_some() && content.lineage() == lineage;
+        let mut together: Vec<Dot> =
+            distinct.iter().filter(|(_, content)| merges(content)).map(|(dot, _)| *dot).collect();
+        together.sort_unstable();
+        let apart = self.apart.contains(&together);
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        for (dot, content) in distinct {
+            match groups.first_mut() {
+                Some(winner) if !apart && merges(content) => winner.merged.push((dot, content)),
+                _ => groups.push(Group { dot, content, merged: Vec::new() }),
+            }
+        }
+        if let Some(winner) = groups.first_mut() {
+            winner.merged.sort_by_key(|(dot, _)| *dot);
         }
         groups
     }
@@ -142,8 +187,36 @@ impl EntryRec {
         Enabled { live: self.live, disabled: self.disabled.clone() }
     }
 
+    /// Notes that the merge of these versions, by dot and sorted, is unsafe.
+    pub(super) fn keep_apart(&mut self, dots: Vec<Dot>) {
+        self.apart.retain(|set| set.iter().all(|dot| self.values.iter().any(|(d, _)| d == dot)));
+        if !self.apart.contains(&dots) {
+            self.apart.push(dots);
+        }
+    }
+
     pub(super) fn value(&self, dot: &Dot) -> Option<&Content> {
         self.values.iter().find(|(other, _)| other == dot).map(|(_, content)| content)
+    }
+
+    /// Gives the values with these dots, and those that are equal to one of them.
+    pub(super) fn equal_to(&self, dots: &[Dot]) -> Vec<Dot> {
+        let named: Vec<&Content> = dots.iter().filter_map(|dot| self.value(dot)).collect();
+        let equal = self.values.iter().filter(|(dot, value)| {
+            dots.contains(dot) || named.iter().any(|other| other.same_as(value))
+        });
+        equal.map(|(dot, _)| *dot).collect()
+    }
+
+    /// Tells whether a version that merges into the winner is not among those seen.
+    pub(super) fn merges_unseen(&self, seen: &[Dot]) -> bool {
+        let groups = self.groups();
+        let Some(winner) = groups.first().filter(|group| !group.merged.is_empty()) else {
+            return false;
+        };
+        let seen = self.equal_to(seen);
+        let merged = winner.merged.iter().map(|(dot, _)| dot);
+        !std::iter::once(&winner.dot).chain(merged).all(|dot| seen.contains(dot))
     }
 
     /// Gives the presence dots that a change of this entry may stand in for: all but those of the

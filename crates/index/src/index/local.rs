@@ -81,6 +81,18 @@ impl<S: Storage> Index<S> {
         item: &ItemKey,
         content: Content,
     ) -> Result<ItemKey, IndexError> {
+        self.write_merged(now, item, &[], content)
+    }
+
+    /// As [`write`](Self::write), of a text that was made of several versions: those of `also` are
+    /// replaced, too.
+    pub fn write_merged(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        also: &[Dot],
+        content: Content,
+    ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
         let rec = self.known(item.entry)?;
         let kind = rec.kind.ok_or(IndexError::NotShown(item.entry))?;
@@ -90,18 +102,15 @@ impl<S: Storage> Index<S> {
         check_content(kind, &content)?;
         let shown = item.dot.is_some_and(|dot| rec.value(&dot).is_some()) && rec.live;
         if !shown {
-            return self.write_beside(now, item, content);
+            return self.write_beside(now, item, also, content);
         }
         let target = self.isolate(now, item)?;
         for other in target.all.iter().skip(1) {
             self.delete_entry(now, *other)?;
         }
         let rec = self.known(target.entry)?;
-        let old = target.dot.and_then(|dot| rec.value(&dot).cloned());
-        let replaces = rec.values.iter().filter(|(dot, value)| {
-            Some(*dot) == target.dot || old.as_ref().is_some_and(|old| old.same_as(value))
-        });
-        let replaces: Vec<Dot> = replaces.map(|(dot, _)| *dot).collect();
+        let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
+        let replaces = rec.equal_to(&seen);
         self.enable_parents(target.entry, now)?;
         let (entry, enables) = (target.entry, rec.subsumed(&replaces));
         let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
@@ -113,12 +122,13 @@ impl<S: Storage> Index<S> {
         &mut self,
         now: Millis,
         item: &ItemKey,
+        also: &[Dot],
         content: Content,
     ) -> Result<ItemKey, IndexError> {
         let rec = self.known(item.entry)?;
         self.enable_parents(item.entry, now)?;
         // Values of a deleted entry were deleted with it; the edit must not bring them back.
-        let mut replaces: Vec<Dot> = item.dot.into_iter().collect();
+        let mut replaces: Vec<Dot> = item.dot.into_iter().chain(also.iter().copied()).collect();
         if !rec.live {
             replaces.extend(rec.values.iter().map(|(dot, _)| *dot));
         }
@@ -190,6 +200,17 @@ impl<S: Storage> Index<S> {
     /// Deletes an item: a directory with all that is known to be in it, by one record. If the
     /// value that `item` names was replaced already, nothing happens: an edit beats a deletion.
     pub fn delete(&mut self, now: Millis, item: &ItemKey) -> Result<(), IndexError> {
+        self.delete_merged(now, item, &[])
+    }
+
+    /// As [`delete`](Self::delete), of a text that was made of several versions: `also` are the
+    /// others that the user had seen. A version that merges into the text and was not seen stays.
+    pub fn delete_merged(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        also: &[Dot],
+    ) -> Result<(), IndexError> {
         self.check_writer()?;
         let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.wanted()) else { return Ok(()) };
         let stale = !rec.is_dir() && item.dot.is_none_or(|dot| rec.value(&dot).is_none());
@@ -198,13 +219,27 @@ impl<S: Storage> Index<S> {
         }
         let target = self.isolate(now, item)?;
         self.enable_parents(target.entry, now)?;
+        let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
         for entry in target.all {
-            if self.known(entry)?.is_dir() {
+            let rec = self.known(entry)?;
+            if rec.is_dir() {
                 self.delete_dir(now, entry)?;
+            } else if entry == target.entry && rec.merges_unseen(&seen) {
+                self.delete_seen(now, entry, &seen)?;
             } else {
                 self.delete_entry(now, entry)?;
             }
         }
+        Ok(())
+    }
+
+    /// Deletes the versions of a text that were seen, and leaves the others.
+    fn delete_seen(&mut self, now: Millis, entry: EntryId, seen: &[Dot]) -> Result<(), IndexError> {
+        let rec = self.known(entry)?;
+        let gone = rec.equal_to(seen);
+        let stays = |dot: &&Dot| rec.value(dot).is_none() || gone.contains(dot);
+        let presence = rec.presence.iter().filter(stays).copied().collect();
+        self.log_local(now, Op::Delete { entry, presence })?;
         Ok(())
     }
 
@@ -287,7 +322,7 @@ impl<S: Storage> Index<S> {
         let is_winner = slot
             .values
             .first()
-            .is_some_and(|shown| shown.origin.is_none() && shown.content.same_as(&content));
+            .is_some_and(|shown| shown.origin.is_none() && shown.holds(&content));
         if is_winner && slot.dirs.is_empty() {
             self.free_losers(now, &copies, &slot.values)?;
             // Entries whose first value is this content are all addressed, the named one first.
@@ -309,8 +344,8 @@ impl<S: Storage> Index<S> {
     ) -> Result<Target, IndexError> {
         let rec = self.known(entry)?;
         let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(entry))?;
-        let groups: Vec<Dot> = rec.groups().iter().map(|(dot, _)| *dot).collect();
-        let is_first = rec.groups().first().is_some_and(|(_, first)| first.same_as(&content));
+        let groups: Vec<Dot> = rec.groups().iter().map(|group| group.dot).collect();
+        let is_first = rec.groups().first().is_some_and(|first| first.holds(&content));
         let mut target = entry;
         for (number, group) in groups.iter().enumerate() {
             let is_target = rec.value(group).is_some_and(|value| value.same_as(&content));
@@ -322,7 +357,7 @@ impl<S: Storage> Index<S> {
             }
         }
         let shown = self.known(target)?;
-        let dot = shown.groups().first().map(|(dot, _)| *dot);
+        let dot = shown.groups().first().map(|group| group.dot);
         Ok(Target { entry: target, dot, all: vec![target] })
     }
 
@@ -557,7 +592,7 @@ impl<S: Storage> Index<S> {
 fn equal_entries(claimants: &[Claimant], content: &Content) -> Vec<EntryId> {
     let equal = claimants
         .iter()
-        .filter(|(_, rec)| rec.groups().first().is_some_and(|(_, first)| first.same_as(content)));
+        .filter(|(_, rec)| rec.groups().first().is_some_and(|first| first.shows(content)));
     equal.map(|(id, _)| *id).collect()
 }
 

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use crate::item::{Content, Item, Kind, NewEntry};
-use crate::testing::{Replica, name, text};
-use crate::{EntryId, IndexError, Millis};
+use dunlin_identity::Hash;
+
+use crate::item::{Content, Item, Kind, NewEntry, Text};
+use crate::testing::{Replica, name, root_of, text};
+use crate::{Dot, EntryId, IndexError, Millis};
 
 const NAMES: [&str; 4] = ["a", "b.txt", "c", "d.d"];
 
@@ -51,11 +53,10 @@ struct World {
     fresh: u32,
 }
 
-fn root_of(item: &Item) -> String {
-    match &item.content {
-        Content::File { root, .. } => root.to_string(),
-        _ => String::new(),
-    }
+/// Gives the contents that an item shows: its own, and those of the versions that merge into it.
+fn roots_of(item: &Item) -> Vec<String> {
+    let merged = item.merged.iter().map(|(_, content)| content);
+    std::iter::once(&item.content).chain(merged).map(root_of).collect()
 }
 
 impl World {
@@ -104,7 +105,10 @@ impl World {
             _ => format!("fresh {}", self.fresh),
         };
         let content = match text(&words) {
-            Content::File { root, size, text, .. } => {
+            Content::File { root, size, .. } => {
+                let (state, lineage) = (root, Hash([u8::from(content > 200); 32]));
+                let text = Text::Grown { rules: 1, lineage, state, size: 1 };
+                let text = (!content.is_multiple_of(3)).then_some(text);
                 Content::File { root, size, mtime_ns: i64::from(content % 5), text }
             }
             other => other,
@@ -117,7 +121,7 @@ impl World {
 
     fn supersede(&mut self, at: u8, item: &Item) {
         if item.kind != Kind::Directory {
-            self.superseded.insert(root_of(item));
+            self.superseded.extend(roots_of(item));
             return;
         }
         let index = &self.at(at).index;
@@ -127,7 +131,7 @@ impl World {
             for item in index.children(dir, None, 1000).unwrap() {
                 match item.kind {
                     Kind::Directory => dirs.push(item.key.entry),
-                    _ => found.push(root_of(&item)),
+                    _ => found.extend(roots_of(&item)),
                 }
             }
         }
@@ -157,13 +161,15 @@ impl World {
                 self.supersede(at, &item);
                 if let Content::File { root, .. } = &content {
                     // Rewriting the same content does not supersede it.
-                    if root.to_string() == root_of(&item) {
+                    if roots_of(&item).contains(&root.to_string()) {
                         self.superseded.insert(root.to_string());
                     }
                 }
                 let replica = self.at(at);
                 let now = tick(&mut replica.now);
-                let new = replica.index.write(now, &item.key, content.clone()).unwrap();
+                let also: Vec<Dot> = item.merged.iter().map(|(dot, _)| *dot).collect();
+                let new =
+                    replica.index.write_merged(now, &item.key, &also, content.clone()).unwrap();
                 let shown = replica.index.items(new.entry).unwrap();
                 assert!(
                     shown.iter().any(|item| item.content.same_as(&content)) || {
@@ -198,7 +204,8 @@ impl World {
                     let before = self.at(at).tree();
                     let replica = self.at(at);
                     let now = tick(&mut replica.now);
-                    replica.index.delete(now, &item.key).unwrap();
+                    let also: Vec<Dot> = item.merged.iter().map(|(dot, _)| *dot).collect();
+                    replica.index.delete_merged(now, &item.key, &also).unwrap();
                     let after = replica.index.lookup(item.parent, &item.name).unwrap();
                     assert_eq!(after, None, "{before:#?}");
                 }
@@ -319,7 +326,7 @@ fn check_changed(
 }
 
 fn contents(tree: &BTreeMap<String, String>) -> BTreeSet<String> {
-    tree.values().map(|shown| shown.split(' ').next().unwrap_or_default().to_owned()).collect()
+    tree.values().flat_map(|shown| shown.split(' ')).map(str::to_owned).collect()
 }
 
 proptest! {

@@ -36,6 +36,16 @@ pub(super) struct Shown {
     pub(super) mode: u32,
     /// What its derived name comes from; `None` for the winner.
     pub(super) origin: Option<Origin>,
+    /// Other versions of the same text that merge into it, by dot.
+    pub(super) merged: Vec<(Dot, Content)>,
+}
+
+impl Shown {
+    /// Tells whether a content is shown as this one or as part of it.
+    pub(super) fn holds(&self, content: &Content) -> bool {
+        let merged = self.merged.iter().map(|(_, other)| other);
+        std::iter::once(&self.content).chain(merged).any(|other| other.same_as(content))
+    }
 }
 
 /// What a slot shows.
@@ -69,8 +79,10 @@ pub(super) fn slot_of(members: &[EntryId], name: &SafeName, claimants: &[Claiman
     for (id, rec) in files {
         let Some(kind) = rec.kind else { continue };
         let mut first = true;
-        for (dot, content) in rec.groups() {
-            let shows = !values.iter().any(|shown| shown.content.same_as(content));
+        for group in rec.groups() {
+            let (dot, content) = (group.dot, group.content);
+            let equal = |shown: &Shown| shown.merged.is_empty() && group.shows(&shown.content);
+            let shows = !values.iter().any(equal);
             let origin = if first && (reserved || !dirs.is_empty() || !values.is_empty()) {
                 Some(Origin::Entry(*id))
             } else {
@@ -79,7 +91,9 @@ pub(super) fn slot_of(members: &[EntryId], name: &SafeName, claimants: &[Claiman
             first = false;
             if shows {
                 let content = content.clone();
-                values.push(Shown { id: *id, dot, kind, content, mode: rec.mode, origin });
+                let merged = group.merged.into_iter().map(|(dot, part)| (dot, part.clone()));
+                let merged = merged.collect();
+                values.push(Shown { id: *id, dot, kind, content, mode: rec.mode, origin, merged });
             }
         }
     }
@@ -113,7 +127,7 @@ impl<S: Storage> Index<S> {
             let copies = self.copies(&members)?;
             items.extend(copies.iter().filter(|item| wanted(item)).cloned());
         }
-        if let Some(first) = self.entry(&entry)?.and_then(|rec| Some(rec.groups().first()?.0)) {
+        if let Some(first) = self.entry(&entry)?.and_then(|rec| Some(rec.groups().first()?.dot)) {
             items.sort_by_key(|item| item.key.dot != Some(first));
         }
         Ok(items)
@@ -181,6 +195,17 @@ impl<S: Storage> Index<S> {
             return Ok(None);
         }
         Ok(self.copies(&members)?.iter().find(|item| item.name == *name).cloned())
+    }
+
+    /// Notes that merging these versions of a text, the shown one among them, is unsafe: they are
+    /// shown side by side from now on. Everybody who has their states finds the same, so this is
+    /// kept here and told to nobody.
+    pub fn keep_apart(&mut self, entry: EntryId, mut dots: Vec<Dot>) -> Result<(), IndexError> {
+        let Some(rec) = self.entry(&entry)? else { return Ok(()) };
+        dots.sort_unstable();
+        let mut rec = (*rec).clone();
+        rec.keep_apart(dots);
+        self.transition(entry, rec)
     }
 
     pub(super) fn slot(&self, members: &[EntryId], name: &SafeName) -> Result<Slot, IndexError> {
@@ -318,7 +343,7 @@ impl<S: Storage> Index<S> {
 fn dir_item(id: EntryId, parent: EntryId, name: SafeName, mode: u32, conflict: bool) -> Item {
     let key = ItemKey { entry: id, dot: None };
     let (kind, content) = (Kind::Directory, Content::Directory);
-    Item { key, parent, name, kind, mode, content, conflict }
+    Item { key, parent, name, kind, mode, content, conflict, merged: Vec::new() }
 }
 
 fn shown_item(shown: &Shown, parent: EntryId, name: SafeName) -> Item {
@@ -330,5 +355,6 @@ fn shown_item(shown: &Shown, parent: EntryId, name: SafeName) -> Item {
         mode: shown.mode,
         content: shown.content.clone(),
         conflict: shown.origin.is_some(),
+        merged: shown.merged.clone(),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dunlin_identity::{Admission, DeviceId, FolderId, Hash, Signature, Tier};
 use dunlin_index::{
     Committed, Config, Content, EntryId, Index, IndexError, Item, ItemKey, Kind, MemStore, Millis,
-    NewEntry, SafeName, Signer, Verifier,
+    NewEntry, SafeName, Signer, Text, Verifier,
 };
 
 /// The folder's key of first identities.
@@ -86,6 +86,16 @@ pub(crate) fn word(word: &str, at: Millis) -> Content {
     Content::File { root: Hash(root), size: word.len() as u64, mtime_ns: at as i64, text: None }
 }
 
+/// Makes a version of a text from a word, in one of a few lineages.
+pub(crate) fn version(word: &str, at: Millis, lineage: u8) -> Content {
+    let mut content = self::word(word, at);
+    if let Content::File { root, text, .. } = &mut content {
+        let (state, lineage) = (*root, Hash([lineage; 32]));
+        *text = Some(Text::Grown { rules: 1, lineage, state, size: 1 });
+    }
+    content
+}
+
 /// Gives what a content says: a file's word, a link's target.
 pub(crate) fn said(content: &Content) -> String {
     match content {
@@ -99,14 +109,22 @@ pub(crate) fn said(content: &Content) -> String {
 }
 
 /// Gives one line of a view: the path, what is there, and the mode when it is unusual. A star says
-/// that the item stands beside a winner.
-pub(crate) fn line(path: &str, content: &Content, mode: u32, conflict: bool) -> String {
+/// that the item stands beside a winner, a plus that a version of a text merges into it.
+pub(crate) fn line(
+    path: &str,
+    content: &Content,
+    merged: &[Content],
+    mode: u32,
+    conflict: bool,
+) -> String {
     let star = if conflict { "*" } else { "" };
     let (shown, usual) = match content {
         Content::Directory => (format!("{path}{star}/"), 0o755),
         Content::Symlink { .. } => (format!("{path}{star} {}", said(content)), 0o777),
         Content::File { .. } => (format!("{path}{star} = {}", said(content)), 0o644),
     };
+    let merged = merged.iter().map(|content| format!(" + {}", said(content)));
+    let shown: String = std::iter::once(shown).chain(merged).collect();
     if mode == usual { shown } else { format!("{shown} [{mode:o}]") }
 }
 
@@ -258,7 +276,11 @@ impl Device {
     pub(crate) fn view(&self) -> Vec<String> {
         let lines = self.items().into_iter();
         let mut lines: Vec<String> = lines
-            .map(|(path, item)| line(&path, &item.content, item.mode, item.conflict))
+            .map(|(path, item)| {
+                let merged: Vec<Content> =
+                    item.merged.iter().map(|(_, content)| content.clone()).collect();
+                line(&path, &item.content, &merged, item.mode, item.conflict)
+            })
             .collect();
         lines.sort();
         lines

@@ -311,10 +311,17 @@ impl Model {
             if let Some(first) = union.first() {
                 let mode = self.entries[first].mode.1;
                 if free {
-                    lines.push(line(&format!("{path}{name}"), &Content::Directory, mode, false));
+                    lines.push(line(
+                        &format!("{path}{name}"),
+                        &Content::Directory,
+                        &[],
+                        mode,
+                        false,
+                    ));
                     self.show(&union, &format!("{path}{name}/"), lines);
                 } else {
-                    losers.push((*name, digits(&first.0), Content::Directory, mode, union.clone()));
+                    let copy = (Content::Directory, Vec::new(), mode);
+                    losers.push((*name, digits(&first.0), copy, union.clone()));
                 }
                 free = false;
             }
@@ -323,33 +330,43 @@ impl Model {
             files.sort_by_key(|id| {
                 (self.entries[id].placed.as_ref().map(|placed| placed.stamp), *id)
             });
-            let mut seen: Vec<&Content> = Vec::new();
+            let mut seen: Vec<(&Content, bool)> = Vec::new();
             for id in files {
                 let mode = self.entries[&id].mode.1;
-                for (rank, (dot, content)) in self.distinct(id).into_iter().enumerate() {
-                    if seen.iter().any(|other| other.same_as(content)) {
+                let distinct = self.distinct(id);
+                let parts = merged(&distinct);
+                for (rank, (dot, content)) in distinct.into_iter().enumerate() {
+                    if rank > 0 && parts.contains(content) {
+                        continue;
+                    }
+                    let merged = if rank == 0 { parts.as_slice() } else { &[] };
+                    let equal = |(other, alone): &(&Content, bool)| {
+                        *alone && merged.is_empty() && other.same_as(content)
+                    };
+                    if seen.iter().any(equal) {
                         // The first value of an entry takes the name even when an equal one shows.
                         continue;
                     }
-                    seen.push(content);
+                    seen.push((content, merged.is_empty()));
                     if rank == 0 && free {
-                        lines.push(line(&format!("{path}{name}"), content, mode, false));
+                        lines.push(line(&format!("{path}{name}"), content, merged, mode, false));
                         free = false;
                     } else {
                         let digits =
                             if rank == 0 { digits(&id.0) } else { digits(&dot_bytes(&dot)) };
-                        losers.push((*name, digits, content.clone(), mode, Vec::new()));
+                        let copy = (content.clone(), merged.to_vec(), mode);
+                        losers.push((*name, digits, copy, Vec::new()));
                     }
                 }
             }
         }
         losers.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
         let mut taken: BTreeSet<SafeName> = slots.keys().map(|name| (*name).clone()).collect();
-        for (name, digits, content, mode, union) in losers {
+        for (name, digits, (content, merged, mode), union) in losers {
             let tries = [8, 16, 32, 64].map(|len| derived(name, &digits[..len]));
             let more = (2..).map(|number| derived(name, &format!("{digits} {number}")));
             let free = tries.into_iter().chain(more).find(|name| !taken.contains(name)).unwrap();
-            lines.push(line(&format!("{path}{free}"), &content, mode, true));
+            lines.push(line(&format!("{path}{free}"), &content, &merged, mode, true));
             if !union.is_empty() {
                 self.show(&union, &format!("{path}{free}/"), lines);
             }
@@ -413,4 +430,14 @@ impl Entry {
             _ => {}
         }
     }
+}
+
+/// Gives the other versions of the winner's text, by dot.
+fn merged(distinct: &[(Dot, &Content)]) -> Vec<Content> {
+    let Some(((_, winner), rest)) = distinct.split_first() else { return Vec::new() };
+    let same =
+        |content: &Content| winner.lineage().is_some() && content.lineage() == winner.lineage();
+    let merged: BTreeMap<Dot, &Content> =
+        rest.iter().filter(|(_, content)| same(content)).copied().collect();
+    merged.into_values().cloned().collect()
 }

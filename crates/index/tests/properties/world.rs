@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dunlin_index::{Dot, EntryId, IndexError, Item, Kind, MergeError, NewEntry};
+use dunlin_index::{Content, Dot, EntryId, IndexError, Item, Kind, MergeError, NewEntry};
 use proptest::prelude::*;
 
 use crate::common::model::Model;
 use crate::common::wire::{self, Op};
-use crate::common::{Device, name, word};
+use crate::common::{Device, name, version, word};
 
 const NAMES: [&str; 4] = ["a", "b.txt", "c", "d.d"];
 
@@ -82,6 +82,15 @@ impl World {
         dirs[usize::from(dir) % dirs.len()]
     }
 
+    /// Some contents are versions of one of two texts.
+    fn content(&mut self, text: u8) -> Content {
+        let (said, at) = (self.text(text), u64::from(text % 5));
+        match text % 3 {
+            0 => word(&said, at),
+            _ => version(&said, at, u8::from(text > 200)),
+        }
+    }
+
     /// Some contents are the same everywhere, most are unique.
     fn text(&mut self, text: u8) -> String {
         self.fresh += 1;
@@ -114,20 +123,20 @@ impl World {
         let now = self.devices[at].tick();
         match *step {
             Step::Mkdir { dir, name: new, .. } => {
-                self.create(at, dir, new, dunlin_index::Content::Directory)?;
+                self.create(at, dir, new, Content::Directory)?;
             }
             Step::Create { dir, name: new, text, .. } => {
-                let content = word(&self.text(text), u64::from(text % 5));
+                let content = self.content(text);
                 self.create(at, dir, new, content)?;
             }
             Step::Link { dir, name: new, text, .. } => {
                 let target = self.text(text);
-                self.create(at, dir, new, dunlin_index::Content::Symlink { target })?;
+                self.create(at, dir, new, Content::Symlink { target })?;
             }
             Step::Write { item, text, .. } => {
                 if let Some(item) = self.item(at, item).filter(|item| item.kind == Kind::File) {
-                    let content = word(&self.text(text), u64::from(text % 5));
-                    self.devices[at].index.write(now, &item.key, content)?;
+                    let (content, also) = (self.content(text), seen(&item, text));
+                    self.devices[at].index.write_merged(now, &item.key, &also, content)?;
                 }
             }
             Step::Mode { item, mode, .. } => {
@@ -142,9 +151,10 @@ impl World {
                     self.devices[at].index.rename(now, &item.key, parent, &new)?;
                 }
             }
-            Step::Delete { item, .. } => {
-                if let Some(item) = self.item(at, item) {
-                    self.devices[at].index.delete(now, &item.key)?;
+            Step::Delete { item: chance, .. } => {
+                if let Some(item) = self.item(at, chance) {
+                    let also = seen(&item, chance);
+                    self.devices[at].index.delete_merged(now, &item.key, &also)?;
                 }
             }
             Step::Deliver { .. } => {}
@@ -152,13 +162,7 @@ impl World {
         Ok(())
     }
 
-    fn create(
-        &mut self,
-        at: usize,
-        dir: u8,
-        new: u8,
-        content: dunlin_index::Content,
-    ) -> Result<(), IndexError> {
+    fn create(&mut self, at: usize, dir: u8, new: u8, content: Content) -> Result<(), IndexError> {
         let parent = self.dir(at, dir);
         let new = name(NAMES[usize::from(new) % NAMES.len()]);
         let entry = NewEntry { kind: content.kind(), content, mode: 0o644 };
@@ -194,6 +198,12 @@ impl World {
     pub(crate) fn segments(&self) -> Vec<Vec<u8>> {
         self.devices.iter().flat_map(|device| device.log.iter().cloned()).collect()
     }
+}
+
+/// Gives which of the versions that merge into a text its user had on the disk.
+fn seen(item: &Item, chance: u8) -> Vec<Dot> {
+    let dots = item.merged.iter().map(|(dot, _)| *dot);
+    dots.enumerate().filter(|(at, _)| (chance >> (at % 8)) & 1 == 0).map(|(_, dot)| dot).collect()
 }
 
 /// Lets a device take segments in any order: those that leave a gap are refused without effect, and
