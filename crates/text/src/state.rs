@@ -1,0 +1,215 @@
+//! The bytes of a state, checked before `yrs` reads them.
+//!
+//! A state is an update of `yrs` (lib0's encoding, version 1) that holds a document from its first
+//! operation on. Of what the format can say, only what a text needs is let through: inserted and
+//! deleted runs in one root. Every count is compared with the bytes that are left, and every
+//! reference with the operations that are there, so that `yrs` never allocates for what is not
+//! there, never waits for what is missing, and never meets a kind of content that is not text.
+//!
+//! ```text
+//! state   = count client-section…  count deletions…
+//! section = count-of-blocks client first-number(0) block…
+//! block   = info [left origin] [right origin] [root name] content
+//! content = string, or length of what was deleted
+//! ```
+
+mod agree;
+mod reader;
+
+use std::collections::BTreeMap;
+
+use self::reader::Reader;
+use crate::client::{Lineage, is_id};
+use crate::{BLOCKS_MAX, CLIENTS_MAX, STATE_BYTES_MAX, TextError};
+
+/// The name of the one root in a document.
+pub(crate) const ROOT: &str = "text";
+
+const HAS_LEFT: u8 = 0x80;
+const HAS_RIGHT: u8 = 0x40;
+const DELETED: u8 = 1;
+const STRING: u8 = 4;
+/// Bytes of the shortest block: info, an origin (client, number), and a length.
+const BLOCK_BYTES_MIN: usize = 4;
+/// Bytes of the shortest section: a count, a client, a number, one block.
+const SECTION_BYTES_MIN: usize = 3 + BLOCK_BYTES_MIN;
+/// No client has made more operations, so that sums of two numbers fit.
+const CLOCK_MAX: u32 = u32::MAX / 2;
+
+/// Names a character (in units of UTF-16) that was once inserted: by whom, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Id {
+    client: u64,
+    clock: u32,
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content<'a> {
+    /// Text; its length is counted in units of UTF-16.
+    Str(&'a str),
+    /// Text that is gone.
+    Deleted,
+}
+
+/// A run of characters that one client inserted at once.
+#[derive(Clone, Copy, Debug)]
+struct Block<'a> {
+    clock: u32,
+    len: u32,
+    /// What was to the left when it was inserted.
+    left: Option<Id>,
+    /// What was to the right.
+    right: Option<Id>,
+    content: Content<'a>,
+}
+
+/// A state that was found sound.
+pub(crate) struct Layout<'a> {
+    clients: BTreeMap<u64, Vec<Block<'a>>>,
+    /// Where the text began.
+    pub(crate) lineage: Lineage,
+}
+
+impl<'a> Layout<'a> {
+    /// Checks a state.
+    pub(crate) fn parse(state: &'a [u8]) -> Result<Self, TextError> {
+        if state.len() > STATE_BYTES_MAX {
+            return Err(TextError::StateTooLong(state.len()));
+        }
+        let mut reader = Reader::new(state);
+        let sections = reader.count(SECTION_BYTES_MIN)?;
+        if sections > CLIENTS_MAX {
+            return Err(TextError::StateTooComplex);
+        }
+        let mut clients = BTreeMap::new();
+        let mut blocks_left = BLOCKS_MAX;
+        for _ in 0..sections {
+            let (client, blocks) = section(&mut reader, &mut blocks_left)?;
+            if clients.insert(client, blocks).is_some() {
+                return Err(TextError::Malformed("a client stands twice"));
+            }
+        }
+        let lineage = lineage(&clients)?;
+        let layout = Self { clients, lineage };
+        layout.check_origins()?;
+        layout.check_deletions(&mut reader, blocks_left)?;
+        if reader.is_empty() { Ok(layout) } else { Err(TextError::Malformed("trailing bytes")) }
+    }
+
+    /// Returns how many characters this client has inserted, ever.
+    fn end(&self, client: u64) -> u32 {
+        self.clients
+            .get(&client)
+            .and_then(|blocks| blocks.last())
+            .map_or(0, |block| block.clock + block.len)
+    }
+
+    /// Every origin must be there; so the state needs no other to be complete.
+    fn check_origins(&self) -> Result<(), TextError> {
+        for (client, blocks) in &self.clients {
+            for block in blocks {
+                for origin in [block.left, block.right].into_iter().flatten() {
+                    // A client knows its own characters only up to the block itself.
+                    let end = if origin.client == *client {
+                        block.clock
+                    } else {
+                        self.end(origin.client)
+                    };
+                    if origin.clock >= end {
+                        return Err(TextError::Malformed("an origin is missing"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads which numbers of which clients are deleted.
+    fn check_deletions(
+        &self,
+        reader: &mut Reader<'a>,
+        mut ranges_left: usize,
+    ) -> Result<(), TextError> {
+        let mut last_client = None;
+        for _ in 0..reader.count(4)? {
+            let client = reader.id()?;
+            // In strict order (the highest first or last), so none stands twice.
+            if last_client.replace(client) == Some(client) {
+                return Err(TextError::Malformed("a client's deletions stand twice"));
+            }
+            let end = self.end(client);
+            let ranges = reader.count(2)?;
+            ranges_left = ranges_left.checked_sub(ranges).ok_or(TextError::StateTooComplex)?;
+            let mut from = 0;
+            for _ in 0..ranges {
+                let (clock, len) = (reader.number()?, reader.number()?);
+                let sound = clock >= from && len > 0 && len <= CLOCK_MAX && clock <= CLOCK_MAX;
+                if !sound || clock + len > end {
+                    return Err(TextError::Malformed("a deletion of what is not there"));
+                }
+                from = clock + len;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the one author that is no device: it wrote what the text began with.
+fn lineage(clients: &BTreeMap<u64, Vec<Block<'_>>>) -> Result<Lineage, TextError> {
+    let mut found = clients.keys().filter_map(|id| Lineage::from_id(*id));
+    match (found.next(), found.next()) {
+        (Some(lineage), None) => Ok(lineage),
+        _ => Err(TextError::Malformed("a text has one beginning")),
+    }
+}
+
+/// Reads the blocks of one client.
+fn section<'a>(
+    reader: &mut Reader<'a>,
+    blocks_left: &mut usize,
+) -> Result<(u64, Vec<Block<'a>>), TextError> {
+    let count = reader.count(BLOCK_BYTES_MIN)?;
+    *blocks_left = blocks_left.checked_sub(count).ok_or(TextError::StateTooComplex)?;
+    let client = reader.id()?;
+    let mut clock = reader.number()?;
+    if count == 0 || clock != 0 {
+        return Err(TextError::Malformed("a client's first operations are missing"));
+    }
+    let mut blocks = Vec::with_capacity(count);
+    for _ in 0..count {
+        let block = block(reader, clock)?;
+        clock = clock
+            .checked_add(block.len)
+            .filter(|end| block.len > 0 && *end <= CLOCK_MAX)
+            .ok_or(TextError::Malformed("a block of an impossible length"))?;
+        blocks.push(block);
+    }
+    Ok((client, blocks))
+}
+
+fn block<'a>(reader: &mut Reader<'a>, clock: u32) -> Result<Block<'a>, TextError> {
+    let info = reader.byte()?;
+    let left = if info & HAS_LEFT != 0 { Some(origin(reader)?) } else { None };
+    let right = if info & HAS_RIGHT != 0 { Some(origin(reader)?) } else { None };
+    if left.is_none() && right.is_none() && (reader.number()? != 1 || reader.string()? != ROOT) {
+        return Err(TextError::Malformed("another root"));
+    }
+    let (content, len) = match info & !(HAS_LEFT | HAS_RIGHT) {
+        STRING => {
+            let string = reader.string()?;
+            let units = string.encode_utf16().count();
+            let len = u32::try_from(units).map_err(|_| TextError::StateTooLong(units))?;
+            (Content::Str(string), len)
+        }
+        DELETED => (Content::Deleted, reader.number()?),
+        _ => return Err(TextError::Malformed("a content that is no text")),
+    };
+    Ok(Block { clock, len, left, right, content })
+}
+
+fn origin(reader: &mut Reader<'_>) -> Result<Id, TextError> {
+    let client = reader.id()?;
+    debug_assert!(is_id(client));
+    Ok(Id { client, clock: reader.number()? })
+}
