@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dunlin_api::{Control, Fault, FaultKind};
+use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
 use dunlin_engine::{HomeError, Node, NodeError};
 use dunlin_identity::Tier;
@@ -32,7 +33,7 @@ impl Adapter {
 pub(crate) fn fault(error: &NodeError) -> Fault {
     let kind = match error {
         NodeError::Home(error) => home_kind(error),
-        NodeError::Code(_) => FaultKind::Invalid,
+        NodeError::Code(_) | NodeError::Limit(_) => FaultKind::Invalid,
         NodeError::Root { .. } | NodeError::Refused(_) => FaultKind::Conflict,
         NodeError::NotFound(_) => FaultKind::NotFound,
         NodeError::Unsupported(_) => FaultKind::Unsupported,
@@ -127,6 +128,14 @@ impl Control for Adapter {
         let message = "a device cannot be removed from its folders yet";
         Err(Fault::new(FaultKind::Unsupported, message)
             .advise("make a new folder, and join it with the devices that stay"))
+    }
+
+    async fn limits(&self) -> Result<LimitStatus, Fault> {
+        told(self.node.limits())
+    }
+
+    async fn set_limits(&self, change: LimitChange) -> Result<(), Fault> {
+        told(self.node.set_limits(&change))
     }
 
     async fn doctor(&self) -> Result<Vec<Check>, Fault> {

@@ -6,6 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use dunlin_api::ApiAddress;
 
+use crate::rate::{self, Rate};
+
 /// Keeps folders the same on all of your devices, with no server in between.
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, propagate_version = true, after_help = EXAMPLES)]
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     /// Manage the devices of your folders
     #[command(subcommand)]
     Device(Device),
+    /// Show or change how fast blocks may go; transfers under way follow at once
+    Limit(Limit),
     /// Print what happens, a JSON line each
     Events,
     /// Check that all is well, and say what to mend
@@ -252,6 +256,49 @@ pub(crate) enum Device {
     Remove(DeviceArg),
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Limit {
+    /// Take all limits away, the schedule and metering too; with --device, those of that device
+    #[arg(value_name = "off", conflicts_with_all = ["up", "down", "schedule", "metered"])]
+    pub(crate) off: Option<Off>,
+    /// What this device may send, such as 5MB/s or 20Mbit/s
+    #[arg(long, value_name = "RATE|off", value_parser = rate::parse)]
+    pub(crate) up: Option<Rate>,
+    /// What this device may receive
+    #[arg(long, value_name = "RATE|off", value_parser = rate::parse)]
+    pub(crate) down: Option<Rate>,
+    /// For this device alone, besides the limits for all together: its name, or an unambiguous
+    /// beginning of its PeerId
+    #[arg(long)]
+    pub(crate) device: Option<String>,
+    /// When the rates hold, such as "mon-fri 08:00-18:00, sat 10:00-12:00" [default: always]
+    #[arg(long, value_name = "SPANS|off", conflicts_with = "device")]
+    pub(crate) schedule: Option<String>,
+    /// Whether bytes cost money: files above 64 KiB are not fetched then
+    #[arg(long, conflicts_with = "device")]
+    pub(crate) metered: Option<Switch>,
+}
+
+/// The word that takes limits away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Off {
+    /// No limits
+    Off,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+impl Switch {
+    pub(crate) fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
 /// The engine reads the address; here only what cannot be one at all is told apart.
 fn multiaddr(text: &str) -> Result<String, String> {
     match text.starts_with('/') && text.len() > 1 {
@@ -278,6 +325,15 @@ fn seconds_above_zero(text: &str) -> Result<f64, String> {
     match seconds(text)? {
         seconds if seconds > 0.0 => Ok(seconds),
         _ => Err("expected more than 0 seconds".into()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn parse_limit(line: &str) -> Limit {
+    let cli = Cli::try_parse_from(std::iter::once("dunlin").chain(line.split_whitespace()));
+    match cli.expect("it parses").command {
+        Command::Limit(limit) => limit,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -360,6 +416,11 @@ mod tests {
             "device ls",
             "device rename nas attic",
             "device remove nas",
+            "limit",
+            "limit off",
+            "limit off --device nas",
+            "limit --up 5MB/s --down off --device nas",
+            "limit --schedule off --metered on",
             "events",
             "doctor",
             "completions bash",
@@ -385,6 +446,10 @@ mod tests {
             "folder set Sync watch",
             "device rename nas",
             "completions cobol",
+            "limit 5MB/s",
+            "limit --up fast",
+            "limit off --up 5MB/s",
+            "limit --device nas --metered on",
             "status --no-such-flag",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

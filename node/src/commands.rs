@@ -4,6 +4,7 @@ mod device;
 mod doctor;
 mod folder;
 mod join;
+mod limit;
 mod narrate;
 mod narrator;
 mod paper;
@@ -27,6 +28,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
         Command::Scan(scan) => self::scan(context, scan.folder).await,
         Command::Folder(folder) => folder::run(context, folder).await,
         Command::Device(device) => device::run(context, device).await,
+        Command::Limit(limit) => limit::run(context, limit).await,
         Command::Events => events(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completions { shell } => paper::completions(context, shell),

@@ -12,6 +12,7 @@ mod offline;
 mod output;
 mod progress;
 mod qr;
+mod rate;
 mod signals;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod harness;
 mod ignoring;
 mod interrupted;
 mod joining;
+mod limits;
 mod local_sync;
 mod mass_deletion;
 mod online;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -178,6 +179,16 @@ impl Client {
     pub async fn remove_device(&self, device: &str) -> Result<(), ClientError> {
         let address = format!("/v1/devices/{}", segment(device));
         self.order(Method::DELETE, &address, None::<&()>, Patience::Usual).await
+    }
+
+    /// The limits of block transfer.
+    pub async fn limits(&self) -> Result<LimitStatus, ClientError> {
+        self.get("/v1/limits").await
+    }
+
+    /// Changes the limits of block transfer, and returns what they are then.
+    pub async fn set_limits(&self, change: &LimitChange) -> Result<LimitStatus, ClientError> {
+        self.call(Method::PATCH, "/v1/limits", Some(change), Patience::Usual).await
     }
 
     /// The node's look at its own health.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
+use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -125,6 +126,12 @@ pub trait Control: Clone + Send + Sync + 'static {
 
     /// Ends a device's membership in all folders of this node.
     fn remove_device(&self, device: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The limits of block transfer.
+    fn limits(&self) -> impl Future<Output = Result<LimitStatus, Fault>> + Send;
+
+    /// Changes the limits of block transfer.
+    fn set_limits(&self, change: LimitChange) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Looks at key, database, folders, limits, ports and clock.
     fn doctor(&self) -> impl Future<Output = Result<Vec<Check>, Fault>> + Send;

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use axum::{Json, Router};
+use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, FolderInfo, FolderStatus, Status, WaitOutcome};
 use serde::de::DeserializeOwned;
 
@@ -51,6 +52,7 @@ pub(crate) fn router<C: Control>(control: C, stop: Stop) -> Router {
         .route("/v1/wait", get(wait::<C>))
         .route("/v1/devices", get(list_devices::<C>))
         .route("/v1/devices/{device}", patch(rename_device::<C>).delete(remove_device::<C>))
+        .route("/v1/limits", get(limits::<C>).patch(set_limits::<C>))
         .route("/v1/events", get(event_stream::<C>))
         .route("/v1/doctor", get(doctor::<C>))
         .route("/v1/shutdown", post(shutdown::<C>))
@@ -258,6 +260,24 @@ async fn rename_device<C: Control>(
 async fn remove_device<C: Control>(State(app): State<App<C>>, Path(device): Path<String>) -> Done {
     app.control.remove_device(app.device(&device).await?).await?;
     Ok(DONE)
+}
+
+async fn limits<C: Control>(State(app): State<App<C>>) -> Answer<LimitStatus> {
+    Ok(Json(app.control.limits().await?))
+}
+
+async fn set_limits<C: Control>(
+    State(app): State<App<C>>,
+    In(mut change): In<LimitChange>,
+) -> Answer<LimitStatus> {
+    if let Some(device) = change.device {
+        let has_limits = app.control.limits().await?.devices.iter().any(|l| l.device == device);
+        // Limits can be taken from a device that is no member any more.
+        let known = if has_limits { device } else { app.device(&device).await? };
+        change.device = Some(known);
+    }
+    app.control.set_limits(change).await?;
+    Ok(Json(app.control.limits().await?))
 }
 
 async fn event_stream<C: Control>(State(app): State<App<C>>, headers: HeaderMap) -> Response {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key             the device's Ed25519 seed, 64 hexadecimal digits (0600)
-//! config.toml     the device's name and its folders
+//! config.toml     the device's name, its folders and its limits
 //! secrets/ID      what this device holds of the folder ID's secrets (0600)
 //! db/             the sled database
 //! listen.json     where the node listened last: the hints of join codes
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LimitSettings;
 use crate::types::FolderInfo;
 
 /// Longest name of a device or folder in bytes.
@@ -97,6 +98,9 @@ pub struct Config {
     /// Its folders.
     #[serde(default, rename = "folder")]
     pub folders: Vec<FolderConfig>,
+    /// What the transfer of blocks is allowed.
+    #[serde(default, skip_serializing_if = "LimitSettings::is_unlimited")]
+    pub limits: LimitSettings,
 }
 
 /// A device's home directory.
@@ -195,7 +199,7 @@ impl Home {
             Ok(text) => toml::from_str(&text)
                 .map_err(|error| HomeError::Damaged { path, reason: error.to_string() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Config { name: host_name(), folders: Vec::new() })
+                Ok(Config { name: host_name(), ..Config::default() })
             }
             Err(error) => Err(io_error("read", &path)(error)),
         }

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod download;
 pub mod folder;
 pub mod home;
+pub mod limits;
 pub mod manifests;
 pub mod network;
 pub mod node;

@@ -1,5 +1,7 @@
 //! A running node: the home's folders, the mesh they share, and what the outside may ask.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys, Hash, JoinCode,
 use dunlin_index::storage::{SledSpace, SledStore};
 use dunlin_mesh::{Mesh, MeshConfig, MeshEvent, PathKind};
 use dunlin_transfer::{BlockSource, Gate, Transfer, TransferConfig};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
@@ -75,6 +77,9 @@ pub enum NodeError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Limits that cannot be set.
+    #[error(transparent)]
+    Limit(#[from] crate::limits::LimitError),
     /// A folder answered with a refusal.
     #[error("{0}")]
     Refused(String),
@@ -159,7 +164,8 @@ struct Inner {
     changed: watch::Sender<u64>,
     folders: Mutex<BTreeMap<FolderId, RunningFolder>>,
     api: Mutex<Option<String>>,
-    pump: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    limits_changed: Notify,
     book: SledSpace,
 }
 
@@ -226,14 +232,18 @@ impl Node {
             changed: watch::channel(0).0,
             folders: Mutex::default(),
             api: Mutex::default(),
-            pump: Mutex::default(),
+            tasks: Mutex::default(),
+            limits_changed: Notify::new(),
             book,
         }));
         for folder in settings.folders {
             node.start_folder(folder)?;
         }
+        // Before the first block goes either way.
+        node.apply_limits();
         let pump = tokio::spawn(node.clone().pump(mesh_events));
-        *lock_of(&node.0.pump) = Some(pump);
+        let limits = tokio::spawn(node.clone().keep_limits());
+        lock_of(&node.0.tasks).extend([pump, limits]);
         node.save_listen();
         Ok(node)
     }
@@ -247,8 +257,8 @@ impl Node {
         }
         self.0.transfer.shutdown().await;
         self.0.mesh.clone().shutdown().await;
-        if let Some(pump) = lock_of(&self.0.pump).take() {
-            pump.abort();
+        for task in lock_of(&self.0.tasks).drain(..) {
+            task.abort();
         }
         lock_of(&self.0.folders).clear();
         if let Err(error) = dunlin_index::Storage::flush(&self.0.book) {

@@ -590,7 +590,8 @@ where
         let (sink, mut fetched) = mpsc::channel(BLOBS_AT_ONCE);
         let fetcher = Arc::clone(&shell);
         self.outer.handle.spawn(async move {
-            fetcher.network.fetch(fetcher.folder, blocks, Priority::Normal, sink).await;
+            // A small file need not wait for a large one that came before it.
+            fetcher.network.fetch(fetcher.folder, blocks, Priority::High, sink).await;
         });
         self.outer.handle.spawn(async move {
             while let Some(blobs) = gather(&mut fetched).await {

@@ -59,9 +59,10 @@ pub trait OpenStream: Send + Sync + 'static {
 /// In which order blocks are asked for; within one priority, folders take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Manifests and what a person waits for.
+    /// Manifests, small files, and what a person waits for: also asked for when bytes cost money
+    /// ([`set_metered`](crate::Transfer::set_metered)).
     High,
-    /// Files in the ordinary course of syncing.
+    /// Larger files in the ordinary course of syncing.
     Normal,
     /// Repair and prefetching.
     Low,
@@ -104,9 +105,9 @@ pub struct Traffic {
 /// second are taken for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// What this device sends, over all peers.
+    /// What this device sends.
     pub up: Option<u64>,
-    /// What this device receives, over all peers.
+    /// What this device receives.
     pub down: Option<u64>,
 }
 

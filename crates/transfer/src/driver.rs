@@ -236,6 +236,7 @@ impl Driver {
     /// Opens sessions that are needed, and does what the scheduler says.
     fn act(&mut self) {
         let now = self.now();
+        self.scheduler.set_metered(self.shared.metered.load(Ordering::Relaxed));
         if std::mem::take(&mut self.look_around) {
             self.open_sessions(now);
         }

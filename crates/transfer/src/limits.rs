@@ -1,64 +1,169 @@
-//! Limits in bytes a second, as a bucket of tokens that fills at that rate.
+//! Limits in bytes a second: in all and for single devices, each way, changed at any time.
+//!
+//! Whoever moves bytes takes them from its device's bucket first and from that of all devices
+//! then, so that a slow device holds back none of what the others may have. [`bucket`] counts and
+//! knows no clock; this module waits.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+pub(crate) mod bucket;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use dunlin_identity::DeviceId;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-/// A bucket holds at most what its rate fills in this long, so that an idle time is not saved up.
-const BURST: Duration = Duration::from_millis(200);
+use self::bucket::Bucket;
+use crate::api::Limits;
+use crate::scheduler::Micros;
 
-/// Slower limits would keep sessions silent for so long that they are taken for dead.
-const RATE_MIN: u64 = 16 * 1024;
-/// With a limit, bytes go in pieces of this length, so that all streams get their share in time.
-const PIECE: usize = 8 * 1024;
+/// With a limit, bytes go in pieces of what it allows in so many parts of a second, so that many
+/// streams get their share in time, and none looks dead.
+const PIECES_A_SECOND: u64 = 16;
+const PIECE_MIN: u64 = 1024;
+const PIECE_MAX: u64 = 64 * 1024;
 
-/// Slows its callers down to a rate, all together.
-#[derive(Debug, Default)]
-pub(crate) struct TokenBucket(Mutex<Option<State>>);
-
-#[derive(Debug)]
-struct State {
-    rate: f64,
-    /// Bytes that may go now; below zero, they are owed and the next caller waits for them.
-    tokens: f64,
-    filled: Instant,
+/// Which way bytes go, as this device sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Up,
+    Down,
 }
 
-impl TokenBucket {
-    /// Sets the rate in bytes a second, at least 16 KiB; `None` is without limit.
-    pub(crate) fn set_rate(&self, rate: Option<u64>) {
-        let state = rate.map(|rate| State {
-            rate: rate.max(RATE_MIN) as f64,
-            tokens: 0.0,
-            filled: Instant::now(),
+/// A bucket, and those who wait for it.
+#[derive(Debug)]
+struct Throttle {
+    bucket: Mutex<Bucket>,
+    start: Instant,
+    /// Told when the rate changes.
+    changed: Notify,
+}
+
+impl Throttle {
+    fn new() -> Self {
+        let start = Instant::now();
+        Self { bucket: Mutex::default(), start, changed: Notify::new() }
+    }
+
+    fn bucket(&self) -> (MutexGuard<'_, Bucket>, Micros) {
+        let bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read with the lock held, so that time never runs backwards for the bucket.
+        let now = Micros::try_from(self.start.elapsed().as_micros()).unwrap_or(Micros::MAX);
+        (bucket, now)
+    }
+
+    fn set_rate(&self, rate: Option<u64>) {
+        let (mut bucket, now) = self.bucket();
+        bucket.set_rate(rate, now);
+        drop(bucket);
+        self.changed.notify_waiters();
+    }
+
+    fn rate(&self) -> Option<u64> {
+        self.bucket().0.rate()
+    }
+
+    /// Takes so many bytes, and returns when they may go.
+    async fn take(&self, bytes: u64) {
+        let ticket = {
+            let (mut bucket, now) = self.bucket();
+            bucket.take(bytes, now)
+        };
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let wait = {
+                let (mut bucket, now) = self.bucket();
+                bucket.wait(ticket, now)
+            };
+            let Some(wait) = wait else { return };
+            // Either way it is looked at again: after a change, another wait is right.
+            let _ = timeout(Duration::from_micros(wait), changed).await;
+        }
+    }
+}
+
+/// The buckets of both ways.
+#[derive(Clone, Debug)]
+struct Pair {
+    up: Arc<Throttle>,
+    down: Arc<Throttle>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { up: Arc::new(Throttle::new()), down: Arc::new(Throttle::new()) }
+    }
+
+    fn set(&self, limits: Limits) {
+        self.up.set_rate(limits.up);
+        self.down.set_rate(limits.down);
+    }
+
+    fn way(&self, way: Way) -> &Arc<Throttle> {
+        match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        }
+    }
+}
+
+/// All limits of a transfer.
+#[derive(Debug)]
+pub(crate) struct Throttles {
+    all: Pair,
+    devices: Mutex<HashMap<DeviceId, Pair>>,
+}
+
+impl Throttles {
+    /// Without any limit.
+    pub(crate) fn new() -> Self {
+        Self { all: Pair::new(), devices: Mutex::default() }
+    }
+
+    /// Sets the limits of all devices together.
+    pub(crate) fn set_all(&self, limits: Limits) {
+        self.all.set(limits);
+    }
+
+    /// Sets the limits of single devices; those that are not named have none any more.
+    pub(crate) fn set_devices(&self, limits: &HashMap<DeviceId, Limits>) {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.retain(|device, pair| {
+            let named = limits.contains_key(device);
+            if !named {
+                // Who waits for it now may go.
+                pair.set(Limits::default());
+            }
+            named
         });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-
-    /// Returns how many bytes to move between two takes.
-    pub(crate) fn piece(&self) -> usize {
-        let limited = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if limited { PIECE } else { usize::MAX }
-    }
-
-    /// Takes tokens for so many bytes, and waits until they are paid for.
-    pub(crate) async fn take(&self, bytes: usize) {
-        if let Some(wait) = self.debit(bytes, Instant::now()) {
-            sleep(wait).await;
+        for (device, limits) in limits {
+            devices.entry(*device).or_insert_with(Pair::new).set(*limits);
         }
     }
 
-    /// Takes tokens, and returns how long their taker must wait for them to be paid for.
-    fn debit(&self, bytes: usize, now: Instant) -> Option<Duration> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = state.as_mut()?;
-        let filled = now.saturating_duration_since(state.filled).as_secs_f64() * state.rate;
-        let burst = BURST.as_secs_f64() * state.rate;
-        state.tokens = (state.tokens + filled).min(burst) - bytes as f64;
-        state.filled = now;
-        (state.tokens < 0.0).then(|| Duration::from_secs_f64(-state.tokens / state.rate))
+    fn device(&self, device: &DeviceId, way: Way) -> Option<Arc<Throttle>> {
+        let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.get(device).map(|pair| Arc::clone(pair.way(way)))
+    }
+
+    /// Returns how many bytes to move between two takes; `usize::MAX` without a limit.
+    pub(crate) fn piece(&self, device: &DeviceId, way: Way) -> usize {
+        let own = self.device(device, way).and_then(|throttle| throttle.rate());
+        let rate = own.into_iter().chain(self.all.way(way).rate()).min();
+        rate.map_or(usize::MAX, |rate| {
+            (rate / PIECES_A_SECOND).clamp(PIECE_MIN, PIECE_MAX) as usize
+        })
+    }
+
+    /// Takes so many bytes to or from the device, and returns when they may go.
+    pub(crate) async fn take(&self, device: &DeviceId, way: Way, bytes: usize) {
+        if let Some(own) = self.device(device, way) {
+            own.take(bytes as u64).await;
+        }
+        self.all.way(way).take(bytes as u64).await;
     }
 }
 
@@ -66,26 +171,65 @@ impl TokenBucket {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_limit_holds_over_all_callers() {
-        let bucket = TokenBucket::default();
-        bucket.set_rate(Some(100_000));
-        let now = Instant::now();
-        let mut last = Duration::ZERO;
-        for _ in 0..20 {
-            let wait = bucket.debit(10_000, now).unwrap_or_default();
-            assert!(wait > last, "each waits for those before it");
-            last = wait;
+    const ONE: DeviceId = DeviceId::from_bytes([1; 32]);
+    const OTHER: DeviceId = DeviceId::from_bytes([2; 32]);
+
+    /// What takes a year and a half at the lowest rate: whoever is done with it has not waited.
+    const ENDLESS: usize = 1 << 40;
+
+    fn up(rate: u64) -> Limits {
+        Limits { up: Some(rate), down: None }
+    }
+
+    fn take(throttles: &Arc<Throttles>, device: DeviceId) -> tokio::task::JoinHandle<()> {
+        let throttles = Arc::clone(throttles);
+        tokio::spawn(async move { throttles.take(&device, Way::Up, ENDLESS).await })
+    }
+
+    #[tokio::test]
+    async fn a_device_with_a_limit_holds_no_other_back() {
+        let throttles = Arc::new(Throttles::new());
+        throttles.set_devices(&HashMap::from([(ONE, up(100_000))]));
+        let waits = take(&throttles, ONE);
+        tokio::task::yield_now().await;
+        take(&throttles, OTHER).await.expect("it has no limit");
+        throttles.take(&ONE, Way::Down, ENDLESS).await;
+        assert!(!waits.is_finished());
+        waits.abort();
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_all_holds_for_each_and_its_end_reaches_who_waits() {
+        let throttles = Arc::new(Throttles::new());
+        throttles.set_all(up(1));
+        let takers = [take(&throttles, ONE), take(&throttles, OTHER)];
+        tokio::task::yield_now().await;
+        assert!(takers.iter().all(|taker| !taker.is_finished()));
+        throttles.set_all(Limits::default());
+        for taker in takers {
+            taker.await.expect("it ends");
         }
-        assert!((1.9..2.1).contains(&last.as_secs_f64()), "200 kB at 100 kB a second: {last:?}");
-        // An idle hour is worth one burst.
-        let later = now + Duration::from_secs(3600);
-        assert_eq!(bucket.debit(20_000, later), None);
-        assert!(bucket.debit(1, later).is_some());
+    }
+
+    #[tokio::test]
+    async fn without_its_own_limit_a_device_goes_at_once() {
+        let throttles = Arc::new(Throttles::new());
+        throttles.set_devices(&HashMap::from([(ONE, up(20_000))]));
+        let taker = take(&throttles, ONE);
+        tokio::task::yield_now().await;
+        throttles.set_devices(&HashMap::new());
+        taker.await.expect("it ends");
     }
 
     #[test]
-    fn no_limit_waits_for_nothing() {
-        assert_eq!(TokenBucket::default().debit(usize::MAX, Instant::now()), None);
+    fn pieces_follow_the_lower_limit() {
+        let throttles = Throttles::new();
+        assert_eq!(throttles.piece(&ONE, Way::Up), usize::MAX);
+        throttles.set_all(up(10_000_000));
+        assert_eq!(throttles.piece(&ONE, Way::Up), 64 * 1024);
+        throttles.set_devices(&HashMap::from([(ONE, up(32 * 1024))]));
+        assert_eq!(throttles.piece(&ONE, Way::Up), 2048);
+        assert_eq!(throttles.piece(&OTHER, Way::Up), 64 * 1024);
+        assert_eq!(throttles.piece(&ONE, Way::Down), usize::MAX);
     }
 }

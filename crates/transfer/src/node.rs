@@ -1,6 +1,6 @@
 //! The handle to block transfer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,10 +157,23 @@ impl Transfer {
         self.shared.device_traffic(device)
     }
 
-    /// Sets the limits for all peers together, from now on.
+    /// Sets the limits for all devices together, from now on; who waits for a limit follows the
+    /// change at once.
     pub fn set_limits(&self, limits: Limits) {
-        self.shared.up.set_rate(limits.up);
-        self.shared.down.set_rate(limits.down);
+        self.shared.limits.set_all(limits);
+    }
+
+    /// Sets the limits of single devices, from now on, besides those for all together; devices
+    /// that are not named have none of their own any more.
+    pub fn set_device_limits(&self, limits: &HashMap<DeviceId, Limits>) {
+        self.shared.limits.set_devices(limits);
+    }
+
+    /// Sets whether bytes cost money, from now on: then only [`Priority::High`] is asked for, and
+    /// the rest waits. What others ask of this device is served all the same.
+    pub fn set_metered(&self, metered: bool) {
+        self.shared.metered.store(metered, Ordering::Relaxed);
+        self.shared.changed.notify_one();
     }
 
     /// Sets after how long a block that no reachable member has is

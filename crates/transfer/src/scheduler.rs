@@ -7,6 +7,7 @@
 //!
 //! - A *source* is a device that serves a folder over a session that is up. It has a window of
 //!   bytes in flight: what it gives in its latency and 150 ms more, within [`Bounds`].
+//! - On a metered connection ([`Scheduler::set_metered`]) only what is urgent is asked for.
 //! - Pending blocks go out in small batches in turn to the sources with room, high priority first,
 //!   folders in turn. What a source lacks goes to the others.
 //! - When nothing is pending, blocks that a slow source still owes are asked of a quick one too;
@@ -157,6 +158,8 @@ pub struct Scheduler {
     next_order: u64,
     turn: usize,
     swept: Micros,
+    /// Only what is urgent is asked for, and nothing twice.
+    metered: bool,
 }
 
 impl Scheduler {
@@ -169,6 +172,12 @@ impl Scheduler {
     /// Sets after how long a block that nobody has is given up, in microseconds.
     pub fn set_give_up(&mut self, give_up: Micros) {
         self.bounds.give_up = give_up;
+    }
+
+    /// Sets whether bytes cost money: then only blocks of [`Priority::High`] are asked for, and
+    /// none of two sources at once. The others wait; what is in flight still comes.
+    pub fn set_metered(&mut self, metered: bool) {
+        self.metered = metered;
     }
 
     /// Wants blocks for a job. A block that the job wants already counts once.
@@ -330,7 +339,8 @@ impl Scheduler {
         if !ids.is_empty() {
             self.turn = (self.turn + 1) % ids.len();
         }
-        for priority in PRIORITIES {
+        let asked_for = if self.metered { &PRIORITIES[..1] } else { &PRIORITIES[..] };
+        for &priority in asked_for {
             // Each round gives every source of every folder one batch, so that all get a share.
             let round = |scheduler: &mut Self| {
                 let order = ids[scheduler.turn..].iter().chain(&ids[..scheduler.turn]);
@@ -339,8 +349,10 @@ impl Scheduler {
             };
             while !ids.is_empty() && round(self) {}
         }
-        for id in ids {
-            self.give(id, None, now);
+        if !self.metered {
+            for id in ids {
+                self.give(id, None, now);
+            }
         }
         std::mem::take(&mut self.actions)
     }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
 use crate::api::BlockSource;
+use crate::limits::Way;
 use crate::protocol::{
     Answer, Channel, OUTSTANDING_MAX, ProtocolError, Request, read_request, respond, write_answer,
 };
@@ -225,16 +226,19 @@ impl Stream<'_> {
     where
         W: AsyncWrite + Unpin,
     {
-        let piece = self.shared.up.piece();
-        if piece >= block.len() {
-            self.shared.up.take(block.len()).await;
-            return writer.write_all(block).await;
-        }
-        for piece in block.chunks(piece) {
-            self.shared.up.take(piece.len()).await;
+        let limits = &self.shared.limits;
+        let mut rest = &block[..];
+        while !rest.is_empty() {
+            // Asked for anew each time, since limits change while a long block goes out.
+            let len = limits.piece(&self.peer, Way::Up).min(rest.len());
+            let (piece, later) = rest.split_at(len);
+            limits.take(&self.peer, Way::Up, len).await;
             writer.write_all(piece).await?;
-            // What is paid for goes out, so that the other side sees that something comes.
-            writer.flush().await?;
+            if len < block.len() {
+                // What may go goes out, so that the other side sees that something comes.
+                writer.flush().await?;
+            }
+            rest = later;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
+use crate::limits::Way;
 use crate::protocol::{
     Answer, ProtocolError, encode_questions, encode_take_back, read_answer, read_answer_tag,
 };
@@ -151,12 +152,13 @@ impl Session {
         let mut bytes = BytesMut::with_capacity(len);
         let mut reported = Instant::now();
         while bytes.len() < len {
-            let piece = self.shared.down.piece().min(len - bytes.len());
+            let piece = self.shared.limits.piece(&self.source.device, Way::Down);
+            let piece = piece.min(len - bytes.len());
             let read = (&mut *reader).take(piece as u64).read_buf(&mut bytes).await?;
             if read == 0 {
                 return Err(ProtocolError::Io(std::io::ErrorKind::UnexpectedEof.into()));
             }
-            self.shared.down.take(read).await;
+            self.wait_for_turn(read).await;
             if bytes.len() < len && reported.elapsed() >= PROGRESS {
                 reported = Instant::now();
                 self.report(Report::Progress).await;
@@ -167,6 +169,15 @@ impl Session {
             Ok(Report::Arrived(*hash, bytes.freeze()))
         } else {
             Ok(Report::Lied(*hash))
+        }
+    }
+
+    /// Takes so many bytes from the limits. Waiting for them is no silence of the source's.
+    async fn wait_for_turn(&self, bytes: usize) {
+        let limits = &self.shared.limits;
+        let mut turn = std::pin::pin!(limits.take(&self.source.device, Way::Down, bytes));
+        while timeout(PROGRESS, &mut turn).await.is_err() {
+            self.report(Report::Progress).await;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_identity::{DeviceId, FolderId};
@@ -11,7 +11,7 @@ use quinn::Connection;
 use tokio::sync::Notify;
 
 use crate::api::{BlockSource, Gate, OpenStream, Traffic};
-use crate::limits::TokenBucket;
+use crate::limits::Throttles;
 use crate::quic::Quic;
 use crate::scheduler::Bounds;
 
@@ -79,10 +79,11 @@ pub(crate) struct Shared {
     pub(crate) quic: Quic,
     pub(crate) source: Arc<dyn BlockSource>,
     pub(crate) gate: Arc<dyn Gate>,
-    pub(crate) up: TokenBucket,
-    pub(crate) down: TokenBucket,
+    pub(crate) limits: Throttles,
     /// A block that nobody has is given up after this many microseconds.
     pub(crate) patience_us: AtomicU64,
+    /// Whether only what is urgent is asked for.
+    pub(crate) metered: AtomicBool,
     /// Woken when the directory has changed.
     pub(crate) changed: Notify,
     directory: Mutex<Directory>,
@@ -107,9 +108,9 @@ impl Shared {
             quic,
             source,
             gate,
-            up: TokenBucket::default(),
-            down: TokenBucket::default(),
+            limits: Throttles::new(),
             patience_us: AtomicU64::new(Bounds::default().give_up),
+            metered: AtomicBool::new(false),
             changed: Notify::new(),
             directory: Mutex::default(),
             traffic: Mutex::default(),

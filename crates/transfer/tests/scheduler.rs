@@ -289,6 +289,25 @@ fn what_is_more_urgent_comes_first() {
 }
 
 #[test]
+fn on_a_metered_connection_only_what_is_urgent_comes_until_it_is_over() {
+    let mut world = World::new(&[fast(10_000_000), fast(10_000_000)]);
+    let (large, small) = (many(1, 50, 64 << 10), many(2, 10, 1000));
+    world.scheduler.set_metered(true);
+    world.want(JOB, 1, Priority::Normal, &large);
+    world.want(JobId(2), 1, Priority::High, &small);
+    for _ in 0..1000 {
+        world.step();
+    }
+    // Five seconds, and patience is two: what waits for the end of metering is not given up.
+    assert_eq!(world.delivered.len(), 10);
+    assert!(small.iter().all(|block| world.delivered.contains(&block.hash)));
+    assert!(world.failed.is_empty());
+    world.scheduler.set_metered(false);
+    world.run_until_idle(20_000_000);
+    assert_eq!(world.delivered.len(), 60);
+}
+
+#[test]
 fn folders_take_turns() {
     let mut world = World::new(&[fast(10_000_000)]);
     world.add(source(2, 0), fast(10_000_000));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dunlin_api::{Control, Fault, FaultKind};
+use dunlin_engine::limits::{DeviceLimit, LimitChange, LimitStatus};
 use dunlin_engine::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
@@ -11,6 +12,8 @@ use tokio::sync::{broadcast, watch};
 
 /// The PeerId of the fake node's other device.
 pub(crate) const NAS: &str = "12D3KooWNas";
+/// The PeerId of a device that is gone and still has limits.
+pub(crate) const GONE: &str = "12D3KooWGone";
 
 #[derive(Clone)]
 pub(crate) struct Fake {
@@ -142,6 +145,16 @@ impl Control for Fake {
 
     async fn remove_device(&self, _device: String) -> Result<(), Fault> {
         Err(Fault::new(FaultKind::Unsupported, "cannot remove a device yet"))
+    }
+
+    async fn limits(&self) -> Result<LimitStatus, Fault> {
+        let gone = DeviceLimit { device: GONE.into(), up: Some(1), ..DeviceLimit::default() };
+        Ok(LimitStatus { up: Some(5), devices: vec![gone], ..LimitStatus::default() })
+    }
+
+    async fn set_limits(&self, change: LimitChange) -> Result<(), Fault> {
+        let LimitChange { device, up, down, schedule, metered } = change;
+        self.note(format!("limit {device:?} {up:?} {down:?} {schedule:?} {metered:?}"))
     }
 
     async fn doctor(&self) -> Result<Vec<Check>, Fault> {

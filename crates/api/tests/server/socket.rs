@@ -5,8 +5,9 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::fake::{Fake, NAS};
+use crate::fake::{Fake, GONE, NAS};
 use dunlin_api::{Client, ClientError, FaultKind, ServeError, Server};
+use dunlin_engine::limits::LimitChange;
 use dunlin_engine::types::{Event, WaitOutcome};
 use tempfile::TempDir;
 
@@ -51,6 +52,11 @@ async fn every_request_reaches_the_node() {
     client.undo("My files").await.unwrap();
     client.set("My files", "a/b", "ü & 1").await.unwrap();
     client.rename_device("nas", "attic").await.unwrap();
+    let change =
+        LimitChange { device: Some("nas".into()), up: Some(None), ..LimitChange::default() };
+    assert_eq!(client.set_limits(&change).await.unwrap().up, Some(5));
+    let gone = LimitChange { device: Some(GONE.into()), down: Some(Some(7)), ..change };
+    client.set_limits(&gone).await.unwrap();
     client.remove("/srv/my files").await.unwrap();
     let expected = [
         "scan None",
@@ -61,6 +67,8 @@ async fn every_request_reaches_the_node() {
         "undo My files",
         "set My files a/b=ü & 1",
         "rename 12D3KooWNas attic",
+        "limit Some(\"12D3KooWNas\") Some(None) None None None",
+        "limit Some(\"12D3KooWGone\") Some(None) Some(Some(7)) None None",
         "remove My files",
     ];
     assert_eq!(fake.asked(), expected);
