@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each of the programs that share this module uses a part of it")]
 
 pub(crate) mod files;
+pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod node;

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::link::{self, End, Shape};
 use super::wait::wait_until;
 use super::{is_root, skipped};
 
@@ -81,16 +82,30 @@ impl Network {
         Self { places, bridge: None }
     }
 
+    /// Makes a network of two nodes with a slow, long or lossy link between them.
+    ///
+    /// # Errors
+    /// In words, when there can be no such link here.
+    pub(crate) fn linked(shape: Shape) -> Result<Self, String> {
+        let prefix = prefix()?;
+        let mut network = Self { places: Vec::new(), bridge: None };
+        for i in 0..2u8 {
+            let name = format!("{prefix}n{i}");
+            ip(&["netns", "add", &name])?;
+            let address = Ipv4Addr::new(10, 78, 0, i + 1);
+            ip(&["-n", &name, "link", "set", "lo", "up"])?;
+            network.places.push(Place { namespace: Some(name), ip: address, port: PORT });
+        }
+        let end = |place: &Place| End {
+            namespace: place.namespace.clone().expect("it was just made"),
+            address: place.ip,
+        };
+        link::join(&[end(&network.places[0]), end(&network.places[1])], shape)?;
+        Ok(network)
+    }
+
     fn namespaces(nodes: u8) -> Result<Self, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        if std::env::var("DUNLIN_E2E_NET").is_ok_and(|value| value == "loopback") {
-            return Err("DUNLIN_E2E_NET=loopback".into());
-        }
-        if !is_root() {
-            return Err("they need root".into());
-        }
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let prefix = format!("dunlin{}x{number}", std::process::id());
+        let prefix = prefix()?;
         let bridge = format!("{prefix}br");
         ip(&["netns", "add", &bridge])?;
         // From here on, dropping takes away what was made.
@@ -131,12 +146,12 @@ impl Network {
 
     /// Whether every node has a namespace of its own.
     pub(crate) fn is_isolated(&self) -> bool {
-        self.bridge.is_some()
+        self.places.iter().all(|place| place.namespace.is_some())
     }
 
     /// What has gone through node `i`'s interface; `None` on loopback.
     pub(crate) fn traffic(&self, i: usize) -> Option<Traffic> {
-        self.bridge.as_ref()?;
+        self.places[i].namespace.as_ref()?;
         let output = self.places[i].command("cat").arg("/proc/net/dev").output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         let line = text.lines().find_map(|line| line.trim().strip_prefix("eth0:"))?;
@@ -175,6 +190,19 @@ impl Drop for Network {
             let _ = ip(&["netns", "del", &name]);
         }
     }
+}
+
+/// What the names of this network's namespaces begin with, if there can be any.
+fn prefix() -> Result<String, String> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    if std::env::var("DUNLIN_E2E_NET").is_ok_and(|value| value == "loopback") {
+        return Err("DUNLIN_E2E_NET=loopback".into());
+    }
+    if !is_root() {
+        return Err("they need root".into());
+    }
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("dunlin{}x{number}", std::process::id()))
 }
 
 fn ip(arguments: &[&str]) -> Result<String, String> {

@@ -36,3 +36,11 @@ pub(crate) fn keeps_to(what: &str, value: f64, limit: f64, unit: &str) -> bool {
     println!("{what}: {value:.3} {unit} (at most {limit} {unit}): {word}");
     kept
 }
+
+/// Prints whether `value` reaches `bar`, and gives that.
+pub(crate) fn at_least(what: &str, value: f64, bar: f64, unit: &str) -> bool {
+    let kept = value >= bar;
+    let word = if kept { "ok" } else { "BELOW THE BAR" };
+    println!("{what}: {value:.1} {unit} (at least {bar} {unit}): {word}");
+    kept
+}
