@@ -33,8 +33,8 @@ pub use mem::{Fault, MemFs, Memory, TOUCHED_MAX, Touched, UserOp};
 
 pub use real::{Kernel, RealFs};
 pub use types::{
-    FileKind, Installed, Kept, Listing, Moved, SkipReason, Skipped, Space, Stat, TempName, Version,
-    VersionId,
+    FileKind, Installed, Kept, Listing, Moved, ObjectName, SkipReason, Skipped, Space, Stat,
+    TempName, Version, VersionId,
 };
 pub use volume::{Place, RenameHow, Volume};
 
@@ -282,6 +282,57 @@ pub trait Fs: Send + Sync {
     /// # Errors
     /// [`FsErrorKind::NotFound`] when the new parent directory is missing.
     fn restore(&self, version: &VersionId, to: &RelPath) -> Result<Moved, FsError>;
+
+    /// Moves a temporary file into the version store, as if it had stood at `path`.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NotFound`] when there is no such temporary file.
+    fn keep_temp(&self, temp: &TempName, path: &RelPath, now: Millis)
+    -> Result<VersionId, FsError>;
+
+    /// Removes a kept file or symlink, and the directories of its batch that are empty then. It may
+    /// be missing.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::IsADirectory`], and whatever the disk reports.
+    fn version_remove(&self, version: &VersionId) -> Result<(), FsError>;
+
+    /// Puts a temporary file into the store of objects; an object of that name that is there stays,
+    /// and the temporary file goes.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NotFound`] when there is no such temporary file.
+    fn object_put(&self, temp: &TempName, object: &ObjectName) -> Result<(), FsError>;
+
+    /// Opens an object; `None` when it is not there.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn object_open(&self, object: &ObjectName) -> Result<Option<Box<dyn ReadAt>>, FsError>;
+
+    /// Removes an object; it may be missing.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn object_remove(&self, object: &ObjectName) -> Result<(), FsError>;
+
+    /// All objects whose hashes begin with this byte, sorted by name, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn objects(&self, first_byte: u8) -> Result<Vec<(ObjectName, u64)>, FsError>;
+
+    /// Opens the journal of the version store, making it if it is missing.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn journal(&self) -> Result<Box<dyn WriteAt>, FsError>;
+
+    /// Puts a temporary file in place of the journal, durably; its content must be durable.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NotFound`] when there is no such temporary file.
+    fn journal_replace(&self, temp: &TempName) -> Result<(), FsError>;
 
     /// Removes the oldest batches of the version store until it keeps to `policy`.
     ///

@@ -24,9 +24,10 @@ use dunlin_index::{Millis, RelPath, SafeName};
 
 use super::error::{FsError, FsErrorKind as Kind};
 use super::types::{
-    FileKind, Installed, Kept, Listing, Moved, Space, Stat, TempName, Version, VersionId,
+    FileKind, Installed, Kept, Listing, Moved, ObjectName, Space, Stat, TempName, Version,
+    VersionId,
 };
-use super::volume::{Place, RenameHow, TEMP_DIR, VERSIONS_DIR, Volume};
+use super::volume::{OBJECTS_DIR, Place, RenameHow, TEMP_DIR, VERSIONS_DIR, Volume};
 use super::{Fs, ReadAt, WriteAt};
 use crate::marker::{MARKER_MAX, Marker, RootError};
 use crate::versions::{
@@ -34,12 +35,15 @@ use crate::versions::{
 };
 
 mod install;
+mod objects;
 mod store;
 
 /// The marker's name in the private area.
 const MARKER: &str = "folder";
 /// The name under which a new marker is written.
 const MARKER_NEW: &str = "folder.new";
+/// The name of the version store's journal in its directory.
+const JOURNAL: &str = "journal";
 /// Where a file passes through on its way between two user paths, on file systems without `NOREPLACE`.
 const MOVING: &str = "moving";
 
@@ -381,6 +385,60 @@ impl<V: Volume> Fs for Folder<V> {
 
     fn restore(&self, version: &VersionId, to: &RelPath) -> Result<Moved, FsError> {
         self.restore_to(version, to)
+    }
+
+    fn keep_temp(
+        &self,
+        temp: &TempName,
+        path: &RelPath,
+        now: Millis,
+    ) -> Result<VersionId, FsError> {
+        let stat = self.stat_of("keep", Place::Temp(temp))?;
+        let version = self.move_to_store(Place::Temp(temp), path, now)?;
+        self.count_kept(&version.batch, &stat);
+        Ok(version)
+    }
+
+    fn version_remove(&self, version: &VersionId) -> Result<(), FsError> {
+        self.remove_kept(version)
+    }
+
+    fn object_put(&self, temp: &TempName, object: &ObjectName) -> Result<(), FsError> {
+        self.put_object(temp, object)
+    }
+
+    fn object_open(&self, object: &ObjectName) -> Result<Option<Box<dyn ReadAt>>, FsError> {
+        match self.volume.open(Place::Object(object)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn object_remove(&self, object: &ObjectName) -> Result<(), FsError> {
+        match self.volume.unlink(Place::Object(object)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn objects(&self, first_byte: u8) -> Result<Vec<(ObjectName, u64)>, FsError> {
+        self.list_objects(first_byte)
+    }
+
+    fn journal(&self) -> Result<Box<dyn WriteAt>, FsError> {
+        let place = Place::Store(JOURNAL);
+        match self.volume.open_write(place) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.make_private_area()?;
+                Ok(self.volume.open_write(place)?.0)
+            }
+            other => Ok(other?.0),
+        }
+    }
+
+    fn journal_replace(&self, temp: &TempName) -> Result<(), FsError> {
+        self.volume.rename(Place::Temp(temp), Place::Store(JOURNAL), RenameHow::Replace)?;
+        self.volume.sync_dir(Place::Own(VERSIONS_DIR))
     }
 
     fn prune(&self, policy: &Policy, now: Millis) -> Result<Pruned, FsError> {

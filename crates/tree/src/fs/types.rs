@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dunlin_identity::Hash;
 use dunlin_index::{Millis, RelPath, SafeName};
 
 use super::error::{FsError, FsErrorKind};
@@ -129,6 +130,39 @@ impl TempName {
 impl fmt::Display for TempName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// The name of an object of the version store: a hash, 64 lowercase hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    /// The object with this content.
+    pub fn of(hash: &Hash) -> Self {
+        Self(hash.to_string())
+    }
+
+    /// The content's hash.
+    pub fn hash(&self) -> Hash {
+        self.0.parse().expect("the name was made from a hash")
+    }
+
+    /// Reads a file's name; `None` when it is no object's.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let hash: Hash = name.parse().ok()?;
+        let object = Self::of(&hash);
+        (object.as_str() == name).then_some(object)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory that the object is in.
+    pub fn shard(&self) -> &str {
+        &self.0[..2]
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use dunlin_index::{PRIVATE_NAME, RelPath, SafeName};
 
 use super::error::FsError;
-use super::types::{Listing, Space, Stat, TempName};
+use super::types::{Listing, ObjectName, Space, Stat, TempName};
 use super::{ReadAt, WriteAt};
 
 /// A place on a volume: in the user's tree, or in the private area.
@@ -23,12 +23,20 @@ pub enum Place<'a> {
     Temp(&'a TempName),
     /// A kept version: its batch, and its path there.
     Kept(&'a SafeName, &'a RelPath),
+    /// Something of our own directly in the version store.
+    Store(&'static str),
+    /// The directory of the objects whose names begin so.
+    Shard(&'a str),
+    /// An object of the version store.
+    Object(&'a ObjectName),
 }
 
 /// The directory of temporary files.
 pub(crate) const TEMP_DIR: &str = "tmp";
 /// The directory of the version store.
 pub(crate) const VERSIONS_DIR: &str = "versions";
+/// The directory of the objects, in that of the version store.
+pub(crate) const OBJECTS_DIR: &str = "objects";
 
 impl<'a> Place<'a> {
     /// The components from the volume's root on; none for the root itself.
@@ -42,6 +50,11 @@ impl<'a> Place<'a> {
             Self::Kept(batch, path) => {
                 let area = [PRIVATE_NAME, VERSIONS_DIR, batch.as_str()];
                 area.into_iter().chain(names(path)).collect()
+            }
+            Self::Store(name) => vec![PRIVATE_NAME, VERSIONS_DIR, name],
+            Self::Shard(shard) => vec![PRIVATE_NAME, VERSIONS_DIR, OBJECTS_DIR, shard],
+            Self::Object(name) => {
+                vec![PRIVATE_NAME, VERSIONS_DIR, OBJECTS_DIR, name.shard(), name.as_str()]
             }
         }
     }

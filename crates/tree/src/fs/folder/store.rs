@@ -165,7 +165,7 @@ impl<V: Volume> Folder<V> {
     }
 
     /// Notes that a batch must be measured again.
-    fn forget_size(&self, batch: &SafeName) {
+    pub(super) fn forget_size(&self, batch: &SafeName) {
         if let Some(batches) = lock(&self.batches).as_mut() {
             batches.insert(batch.clone(), None);
         }

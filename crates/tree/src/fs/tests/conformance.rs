@@ -183,6 +183,58 @@ fn pruning_removes_the_oldest_and_spares_the_youngest() {
 }
 
 #[test]
+fn objects_are_put_once_listed_and_removed() {
+    on_each(|fs| {
+        fs.init(&marker()).unwrap();
+        let object = |bytes: &[u8]| ObjectName::of(&dunlin_identity::Hash::of(bytes));
+        let (one, two) = (object(b"one"), object(b"two"));
+        assert!(fs.object_open(&one).unwrap().is_none());
+        assert!(fs.objects(one.hash().0[0]).unwrap().is_empty());
+        fs.object_put(&fill(fs, "o", b"one"), &one).unwrap();
+        fs.object_put(&fill(fs, "o", b"another"), &one).unwrap();
+        fs.object_put(&fill(fs, "o", b"two"), &two).unwrap();
+        assert!(fs.temp_list().unwrap().is_empty());
+        assert_eq!(read(&*fs.object_open(&one).unwrap().unwrap()), b"one");
+        assert_eq!(fs.objects(one.hash().0[0]).unwrap(), [(one.clone(), 3)]);
+        fs.object_remove(&one).unwrap();
+        fs.object_remove(&one).unwrap();
+        assert!(fs.objects(one.hash().0[0]).unwrap().is_empty());
+        assert!(fs.version_batches().unwrap().is_empty());
+        let missing = fs.object_put(&temp("none"), &one).unwrap_err();
+        assert_eq!(missing.kind(), FsErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn the_journal_is_made_kept_and_replaced() {
+    on_each(|fs| {
+        fs.init(&marker()).unwrap();
+        fs.journal().unwrap().write_at(b"first", 0).unwrap();
+        assert_eq!(read(&*fs.journal().unwrap()), b"first");
+        fs.journal_replace(&fill(fs, "j", b"new")).unwrap();
+        assert_eq!(read(&*fs.journal().unwrap()), b"new");
+    });
+}
+
+#[test]
+fn a_kept_file_is_removed_with_the_directories_that_held_only_it() {
+    on_each(|fs| {
+        fs.init(&marker()).unwrap();
+        let one = fs.keep_temp(&fill(fs, "t", b"one"), &path("d/e/a"), NOW).unwrap();
+        let two = fs.keep_temp(&fill(fs, "t", b"two"), &path("d/b"), NOW).unwrap();
+        assert_eq!(one.batch, two.batch);
+        assert_eq!(read(&*fs.version_open(&one).unwrap()), b"one");
+        fs.version_remove(&one).unwrap();
+        fs.version_remove(&one).unwrap();
+        assert_eq!(fs.version_stat(&one).unwrap(), None);
+        let batch = VersionId { batch: two.batch.clone(), path: path("d") };
+        assert_eq!(fs.version_list(&batch).unwrap().entries.len(), 1);
+        fs.version_remove(&two).unwrap();
+        assert!(fs.version_batches().unwrap().is_empty());
+    });
+}
+
+#[test]
 fn temporary_files_resume_and_copy() {
     on_each(|fs| {
         fs.init(&marker()).unwrap();
