@@ -9,7 +9,7 @@ use dunlin_index::{Batch, MemStore, Storage, StorageError};
 use dunlin_tree::fs::{Fault, Memory};
 
 /// How many key spaces a folder has.
-const SPACES: usize = 4;
+const SPACES: usize = 5;
 
 /// The database of one device; clones share it.
 #[derive(Clone, Debug)]
@@ -56,7 +56,13 @@ impl Database {
     /// The key spaces of the folder.
     pub fn spaces(&self) -> Spaces<Space> {
         let space = |number| Space { database: self.clone(), number };
-        Spaces { index: space(0), rows: space(1), manifests: space(2), meta: space(3) }
+        Spaces {
+            index: space(0),
+            rows: space(1),
+            manifests: space(2),
+            meta: space(3),
+            history: space(4),
+        }
     }
 
     /// Has the process die before its so-many-th write from now on, to the database or to the disk.

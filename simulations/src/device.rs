@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use dunlin_engine::folder::Folder;
+use dunlin_engine::history::policy::Policy;
 use dunlin_engine::manifests::ManifestStore;
 use dunlin_engine::serve::FolderBlocks;
 use dunlin_engine::take_up::{self, Start};
@@ -22,6 +23,9 @@ use crate::random::Random;
 const BASE_MS: i64 = 1_790_000_000_000;
 /// A folder that is not busy looks at the whole disk this often, as on a real device.
 const RESCAN_MS: Millis = 60 * 60 * 1000;
+
+/// What was moved aside is packed after this time: soon, so that runs are long enough for it.
+const PACK_DELAY_MS: Millis = 3_000;
 
 /// What runs while the process does.
 pub struct Running {
@@ -167,6 +171,7 @@ impl Device {
             signer: Arc::clone(&self.signer),
             seed: random.draw(),
             scan_threads: NonZeroUsize::MIN,
+            versions: Policy { delay_ms: PACK_DELAY_MS, ..Policy::default() },
         };
         let parts = take_up::take_up(start, wall).map_err(|error| error.to_string())?;
         let rows = DiskTable::open(spaces.rows).map_err(|error| error.to_string())?;

@@ -16,6 +16,7 @@ pub mod device;
 pub mod keys;
 pub mod model;
 pub mod oracle;
+pub mod packed;
 pub mod random;
 pub mod run;
 pub mod scale;

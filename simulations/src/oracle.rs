@@ -10,6 +10,11 @@ use dunlin_identity::Hash;
 use dunlin_index::PRIVATE_NAME;
 use dunlin_tree::fs::Memory;
 
+use crate::packed::Packed;
+
+/// Where the version store is on a disk.
+const VERSIONS: &str = ".dunlin/versions/";
+
 /// What must have become of a content in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
@@ -45,8 +50,14 @@ impl Holdings {
     /// Looks at a disk.
     pub fn of(disk: &Memory) -> Self {
         let mut holdings = Self::default();
+        let mut packed = Packed::default();
         for (path, content) in disk.all_contents() {
             let hash = Hash::of(&content);
+            if let Some(stored) = path.strip_prefix(VERSIONS)
+                && packed.take(stored, content)
+            {
+                continue;
+            }
             match path.strip_prefix(PRIVATE_NAME) {
                 None => *holdings.tree.entry(hash).or_default() += 1,
                 Some(private) if private.starts_with("/versions/") => {
@@ -55,6 +66,7 @@ impl Holdings {
                 Some(_) => {}
             }
         }
+        holdings.versions.extend(packed.contents());
         holdings
     }
 

@@ -10,7 +10,8 @@ use dunlin_index::Storage;
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 
-use crate::serve::BlockReader;
+use crate::manifests::ManifestStore;
+use crate::serve::{BlockReader, read_kept};
 
 /// A temporary file that is being filled.
 pub struct Assembly {
@@ -28,6 +29,7 @@ impl Assembly {
     pub fn begin<F: Fs, S: Storage>(
         fs: &F,
         rows: &DiskTable<S>,
+        manifests: &ManifestStore<S>,
         manifest: &Manifest,
         temp: &TempName,
     ) -> Result<Self, FsError> {
@@ -42,7 +44,10 @@ impl Assembly {
                 continue;
             }
             let resumed = offset + u64::from(block.len) <= there && assembly.has(offset, &block)?;
-            if resumed || assembly.copy_local(&mut local, offset, &block)? {
+            if resumed
+                || assembly.copy_local(&mut local, offset, &block)?
+                || assembly.copy_kept(fs, manifests, offset, &block)?
+            {
                 continue;
             }
             let places = assembly.missing.entry(block.hash).or_default();
@@ -80,6 +85,19 @@ impl Assembly {
     ) -> Result<bool, FsError> {
         // A table that cannot be read only means that the block is fetched.
         let Ok(Some(data)) = local.read(&block.hash) else { return Ok(false) };
+        self.file.write_at(&data, offset)?;
+        Ok(true)
+    }
+
+    /// Copies a block that only the version store holds.
+    fn copy_kept<F: Fs, S: Storage>(
+        &self,
+        fs: &F,
+        manifests: &ManifestStore<S>,
+        offset: u64,
+        block: &BlockRef,
+    ) -> Result<bool, FsError> {
+        let Ok(Some(data)) = read_kept(fs, manifests, &block.hash) else { return Ok(false) };
         self.file.write_at(&data, offset)?;
         Ok(true)
     }

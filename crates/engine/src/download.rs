@@ -77,9 +77,11 @@ where
     let manifest = Arc::new(walk.finish()?);
     let (begun, manifest_again, temp) =
         (Arc::clone(shell), Arc::clone(&manifest), file.temp.clone());
-    let mut assembly =
-        blocking(move || Assembly::begin(&*begun.fs, &begun.rows, &manifest_again, &temp))
-            .await??;
+    let mut assembly = blocking(move || {
+        let Shell { fs, rows, manifests, .. } = &*begun;
+        Assembly::begin(&**fs, rows, manifests, &manifest_again, &temp)
+    })
+    .await??;
 
     let (sink, mut fetched) = mpsc::channel(BLOCKS_AT_ONCE);
     let missing = assembly.missing().to_vec();

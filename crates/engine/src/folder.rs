@@ -32,19 +32,27 @@ use dunlin_tree::marker::{Marker, RootError};
 use dunlin_tree::settle::{RawEvent, Settler};
 
 use crate::download::DownloadError;
+use crate::history::HistoryLog;
+use crate::history::policy::Policy;
 use crate::manifests::ManifestStore;
 
 use crate::types::{Event, FolderState, Problem};
 
 mod content;
+mod history;
 mod hold;
 mod observe;
+mod pack;
 mod reconcile;
 mod recover;
 mod rows;
+mod sweep;
+#[cfg(test)]
+mod testing;
 mod upkeep;
 
 pub use content::LargeFile;
+pub use history::KeepError;
 pub(crate) use rows::table_error;
 
 use hold::{Held, Vanishing};
@@ -107,10 +115,19 @@ pub struct Parts<F, S: Storage> {
     pub marker: Marker,
     /// Where manifest pieces are kept.
     pub manifests: ManifestStore<S>,
+    /// What files held before.
+    pub history: HistoryParts<S>,
     /// What [`Folder::applied`] said when the last run was whole.
     pub applied: Option<Hash>,
     /// Whether the last run ended without [`Folder::close`].
     pub after_crash: bool,
+}
+
+/// The history of a folder, as it is opened.
+#[derive(Debug)]
+pub struct HistoryParts<S> {
+    pub(crate) log: HistoryLog<S>,
+    pub(crate) policy: Policy,
 }
 
 /// One folder on this device.
@@ -124,6 +141,12 @@ pub struct Folder<F, S: Storage> {
     scan_threads: NonZeroUsize,
     marker: Marker,
     manifests: ManifestStore<S>,
+    log: HistoryLog<S>,
+    policy: Policy,
+    /// Rows of which the present version was kept already, and its root: it is about to end.
+    kept: BTreeMap<RowId, Hash>,
+    packing: pack::Packing,
+    sweeping: sweep::Sweeping,
     applied: Option<Hash>,
     after_crash: bool,
     /// Files that were found empty after a crash.
@@ -179,6 +202,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             scan_threads: parts.scan_threads,
             marker: parts.marker,
             manifests: parts.manifests,
+            log: parts.history.log,
+            policy: parts.history.policy,
+            kept: BTreeMap::new(),
+            packing: pack::Packing::default(),
+            sweeping: sweep::Sweeping::new(),
             applied: parts.applied,
             after_crash: parts.after_crash,
             suspects: BTreeMap::new(),
@@ -235,6 +263,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             timers.extend([self.settler.next_due(), self.retry_at, self.vanishing.next_due()]);
             timers.extend([self.missed_retry_at, Some(self.root_check_at)]);
             timers.push(Some(self.next_upkeep()));
+            timers.extend([self.packing.next_due(), self.sweeping.next_due()]);
         }
         for at in timers.into_iter().flatten() {
             next = next.min(at);
@@ -275,6 +304,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.extend(again);
                 self.work(now);
             }
+            self.pack(now);
+            self.sweep(now);
         }
         let out = self.replicator.tick(&self.index, now);
         self.emit(out);
@@ -411,6 +442,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub fn close(&mut self) {
         if let Err(error) = self.fs.write_marker(&self.current_marker()) {
             tracing::debug!(%error, "the marker keeps its older sequence number");
+        }
+        if let Err(error) = self.log.sync(&*self.fs, self.seed) {
+            tracing::warn!(%error, "the history was not written at the end");
         }
         let rows = self.rows.write_back(true).map_err(table_error);
         if let Err(error) = rows.and_then(|()| self.index.write_back(true)) {

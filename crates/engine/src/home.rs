@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
 
+use crate::history::policy::Policy;
 use crate::limits::LimitSettings;
 use crate::types::FolderInfo;
 
@@ -88,6 +89,51 @@ pub struct FolderConfig {
     /// The addresses that its join code carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// What is kept of old versions on this device.
+    #[serde(default, skip_serializing_if = "VersionSettings::is_empty")]
+    pub versions: VersionSettings,
+}
+
+/// What a folder's user has set about its old versions; what is not set is as usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionSettings {
+    /// Which versions are kept, as [`Keep`](crate::history::policy::Keep) is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
+    /// How many bytes they may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// How long they are left as they are before they are packed, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
+}
+
+impl VersionSettings {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These settings, and where they say nothing, `shared` ones.
+    #[must_use]
+    pub fn or(self, shared: Self) -> Self {
+        Self {
+            keep: self.keep.or(shared.keep),
+            size: self.size.or(shared.size),
+            delay_ms: self.delay_ms.or(shared.delay_ms),
+        }
+    }
+
+    /// The policy that follows. A text that is no policy, from a newer version or a hand that
+    /// slipped, counts as not set.
+    pub fn policy(&self) -> Policy {
+        let usual = Policy::default();
+        let keep = self.keep.as_deref().and_then(|keep| keep.parse().ok());
+        Policy {
+            keep: keep.unwrap_or(usual.keep),
+            bytes_max: self.size.unwrap_or(usual.bytes_max),
+            delay_ms: self.delay_ms.unwrap_or(usual.delay_ms),
+        }
+    }
 }
 
 /// `config.toml`.
@@ -251,8 +297,14 @@ impl Home {
             "" => path.file_name().map_or_else(|| "folder".into(), |name| name.to_string_lossy()),
             label => label.into(),
         };
-        let folder =
-            FolderConfig { id, name: free_name(&base, &config), path, paused: false, hints };
+        let folder = FolderConfig {
+            id,
+            name: free_name(&base, &config),
+            path,
+            paused: false,
+            hints,
+            versions: VersionSettings::default(),
+        };
         let secrets = self.path.join("secrets");
         fs::create_dir_all(&secrets).map_err(io_error("make", &secrets))?;
         self.write_private(&secrets.join(&folder.id), &keys.to_bytes())?;

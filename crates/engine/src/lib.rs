@@ -9,6 +9,7 @@ pub mod clock;
 pub mod doctor;
 pub mod download;
 pub mod folder;
+pub mod history;
 pub mod home;
 pub mod limits;
 pub mod manifests;

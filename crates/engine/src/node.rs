@@ -353,6 +353,7 @@ impl Node {
             path: config.path.clone(),
             private: None,
             paused: config.paused,
+            versions: config.versions.policy(),
             device_name: inner.name.clone(),
             key: Arc::clone(&inner.key),
             store: inner.store.clone(),

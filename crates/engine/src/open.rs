@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::Clock;
 use crate::folder::Folder;
+use crate::history::policy::Policy;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
 use crate::runner::{Command, Inbox, Opened, Opener, Shell};
@@ -36,6 +37,8 @@ pub(crate) struct OpenFolder {
     /// Where temporary files and versions go, if not into the folder's `.dunlin`.
     pub(crate) private: Option<PathBuf>,
     pub(crate) paused: bool,
+    /// What is kept of what changes replace and delete.
+    pub(crate) versions: Policy,
     pub(crate) device_name: String,
     pub(crate) key: Arc<DeviceKey>,
     pub(crate) store: SledStore,
@@ -54,7 +57,13 @@ fn spaces_of(store: &SledStore, folder: FolderId, space: &[u8]) -> Spaces<SledSp
         prefix.extend_from_slice(space);
         store.space(&prefix)
     };
-    Spaces { index: space(b'i'), rows: space(b'r'), manifests: space(b'm'), meta: space(b's') }
+    Spaces {
+        index: space(b'i'),
+        rows: space(b'r'),
+        manifests: space(b'm'),
+        meta: space(b's'),
+        history: space(b'h'),
+    }
 }
 
 /// Makes an opener for a folder's thread.
@@ -93,6 +102,7 @@ fn open(
         signer: Arc::clone(&open.key) as _,
         seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
         scan_threads: threads,
+        versions: open.versions,
     };
     let parts = take_up(start, now).map_err(|error| say(&error))?;
     let manifests = parts.manifests.clone();
@@ -172,7 +182,7 @@ pub(crate) fn release(path: &Path) {
 /// Fails when the storage does.
 pub(crate) fn erase(store: &SledStore, folder: FolderId) -> Result<(), StorageError> {
     let spaces = spaces_of(store, folder, &[]);
-    for space in [spaces.index, spaces.rows, spaces.manifests, spaces.meta] {
+    for space in [spaces.index, spaces.rows, spaces.manifests, spaces.meta, spaces.history] {
         loop {
             let page = space.scan(&[], None, ERASE_PAGE)?;
             if page.is_empty() {

@@ -7,9 +7,10 @@ use dunlin_blocks::address;
 use dunlin_identity::Hash;
 use dunlin_index::{IndexError, Storage};
 use dunlin_tree::disk::{BlockLocation, DiskTable, RowId};
-use dunlin_tree::fs::{Fs, ReadAt};
+use dunlin_tree::fs::{Fs, ObjectName, ReadAt};
 
 use crate::folder::table_error;
+use crate::history::object;
 use crate::manifests::ManifestStore;
 use crate::network::ServeBlocks;
 
@@ -66,7 +67,7 @@ impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
     }
 }
 
-/// Reads a block of a kept version, and checks its hash.
+/// Reads a block of a kept version, be it moved aside or packed, and checks its hash.
 ///
 /// # Errors
 /// Fails when the storage does; errors of files only mean that the block is not there.
@@ -75,14 +76,19 @@ pub(crate) fn read_kept<F: Fs, S: Storage>(
     manifests: &ManifestStore<S>,
     hash: &Hash,
 ) -> Result<Option<Bytes>, IndexError> {
-    let Some(kept) = manifests.kept(hash)? else { return Ok(None) };
-    let Ok(file) = fs.version_open(&kept.version) else { return Ok(None) };
-    let data = read_whole(&*file, kept.offset, kept.len);
-    Ok(data.filter(|data| address(data) == *hash).map(Bytes::from))
+    if let Some(kept) = manifests.kept(hash)?
+        && let Ok(file) = fs.version_open(&kept.version)
+        && let Some(data) = read_whole(&*file, kept.offset, kept.len)
+        && address(&data) == *hash
+    {
+        return Ok(Some(Bytes::from(data)));
+    }
+    let object = fs.object_open(&ObjectName::of(hash)).ok().flatten();
+    Ok(object.and_then(|file| object::read(&*file, hash)))
 }
 
 /// Reads `len` bytes from `offset`, if there are so many.
-fn read_whole(file: &dyn ReadAt, offset: u64, len: u32) -> Option<Vec<u8>> {
+pub(crate) fn read_whole(file: &dyn ReadAt, offset: u64, len: u32) -> Option<Vec<u8>> {
     let mut data = vec![0; len as usize];
     let mut filled = 0;
     while filled < data.len() {

@@ -12,7 +12,9 @@ use dunlin_tree::disk::{DiskError, DiskTable};
 use dunlin_tree::fs::{Fs, FsError};
 use dunlin_tree::marker::{Marker, RootError};
 
-use crate::folder::Parts;
+use crate::folder::{HistoryParts, Parts};
+use crate::history::policy::Policy;
+use crate::history::{HistoryError, HistoryLog};
 use crate::manifests::ManifestStore;
 
 /// The key, in a folder's own space for settings, of the state that was whole on disk.
@@ -35,6 +37,8 @@ pub struct Spaces<S> {
     pub manifests: S,
     /// Settings of the folder itself.
     pub meta: S,
+    /// The history.
+    pub history: S,
 }
 
 /// What a folder is taken up with.
@@ -53,6 +57,8 @@ pub struct Start<F, S> {
     pub seed: u64,
     /// How many threads a scan may use.
     pub scan_threads: NonZeroUsize,
+    /// What is kept of what changes replace and delete.
+    pub versions: Policy,
 }
 
 /// Why a folder could not be taken up; it can be tried again.
@@ -74,6 +80,9 @@ pub enum TakeUpError {
     /// The marker cannot be written.
     #[error(transparent)]
     Fs(#[from] FsError),
+    /// The history cannot be opened.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
 /// Takes up a folder: opens what its database holds, and marks it as running.
@@ -84,7 +93,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     start: Start<F, S>,
     now: Millis,
 ) -> Result<Parts<F, S>, TakeUpError> {
-    let Start { name, fs, spaces, config, signer, seed, scan_threads } = start;
+    let Start { name, fs, spaces, config, signer, seed, scan_threads, versions } = start;
     let marker = fs.root_check(&Marker::new(config.folder, config.device))?;
     let (fresh_epoch, writable) = (config.fresh_epoch, config.tier == Tier::Write);
     let mut index = Index::open(spaces.index, config, now)?;
@@ -104,6 +113,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     let rows = DiskTable::open(spaces.rows)?;
     let manifests = ManifestStore::new(spaces.manifests);
     manifests.sweep(&rows)?;
+    let log = HistoryLog::open(&*fs, spaces.history, seed)?;
     let applied = spaces.meta.get(APPLIED_KEY)?;
     let applied = applied.and_then(|bytes| bytes.try_into().ok()).map(Hash);
 
@@ -121,6 +131,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
         scan_threads,
         marker,
         manifests,
+        history: HistoryParts { log, policy: versions },
         applied,
         after_crash,
     })

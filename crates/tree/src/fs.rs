@@ -290,11 +290,11 @@ pub trait Fs: Send + Sync {
     fn keep_temp(&self, temp: &TempName, path: &RelPath, now: Millis)
     -> Result<VersionId, FsError>;
 
-    /// Removes a kept file or symlink, and the directories of its batch that are empty then. It may
-    /// be missing.
+    /// Removes a kept file, symlink or empty directory, and the directories of its batch that are
+    /// empty then. It may be missing.
     ///
     /// # Errors
-    /// [`FsErrorKind::IsADirectory`], and whatever the disk reports.
+    /// [`FsErrorKind::NotEmpty`], and whatever the disk reports.
     fn version_remove(&self, version: &VersionId) -> Result<(), FsError>;
 
     /// Puts a temporary file into the store of objects; an object of that name that is there stays,

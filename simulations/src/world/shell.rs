@@ -322,7 +322,7 @@ impl World {
             }
         }
         let manifest = walk.finish()?;
-        let mut assembly = Assembly::begin(&*fs, &*rows, &manifest, &file.temp)?;
+        let mut assembly = Assembly::begin(&*fs, &*rows, &manifests, &manifest, &file.temp)?;
         for block in assembly.missing().to_vec() {
             // A transfer may break off in the middle.
             let broken = !self.calm && self.random.permille(30);

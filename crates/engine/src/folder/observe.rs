@@ -13,10 +13,12 @@ use dunlin_tree::ignore::IGNORE_FILE;
 use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
+use super::history::End;
 use super::rows::{
     blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content, table_error,
 };
 use super::{Action, Folder};
+use crate::history::How;
 use crate::types::{Event, Problem};
 
 /// Contents up to this size travel with the change itself.
@@ -281,6 +283,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         if let Err(error) = self.rows.write_back(false) {
             return self.storage_fault(&table_error(error), now);
+        }
+        self.kept.clear();
+        if let Err(error) = self.log.flush(&*self.fs) {
+            return self.storage_fault(&error.into(), now);
         }
         self.dirty.extend(committed.changed.iter().copied());
         if !committed.segments.is_empty() {
@@ -577,6 +583,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
+        if !holds(&row, content) {
+            let by = Some(self.signer.device());
+            self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
+        }
         if !holds(&row, content) || touched {
             row.item = self.index.write(now, &row.item, content.clone())?;
             self.local_event(path, "written");
@@ -681,6 +691,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         } else {
             self.index.delete(now, &row.item).or_else(ignore_not_shown)?;
         }
+        self.ended_tree(&row, path, now)?;
         self.forget_rows(&row)?;
         self.local_event(path, "deleted");
         Ok(())

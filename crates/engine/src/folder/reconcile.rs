@@ -13,14 +13,16 @@ use dunlin_index::{
 };
 use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{
-    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName, VersionId, WriteAt,
+    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName, WriteAt,
 };
 
+use super::history::End;
 use super::observe::aside_name;
 use super::rows::{
     holds, new_row, path_in, path_of, row_of_directory, set_content, table_error, total,
 };
 use super::{Folder, Held};
+use crate::history::How;
 use crate::types::Event;
 
 /// More passes than this in one go are left for later, so that events are not starved.
@@ -106,6 +108,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let written = self.rows.write_back(false).map_err(table_error);
         let written = written.and_then(|()| self.index.write_back(false));
+        let written = written.and_then(|()| Ok(self.log.flush(&*self.fs)?));
         if let Err(error) = written {
             self.storage_fault(&error, now);
         }
@@ -576,7 +579,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let path = path_in(&self.rows, parent, &item.name)?;
         let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;
         if let (Installed::Replaced { version, .. }, Some(row)) = (&installed, &row) {
-            self.remember_version(row, version)?;
+            let by = item.key.dot.map(|dot| dot.author.device);
+            let end = End { how: How::Edited, by, staged: Some(version) };
+            self.ended(row, &path, end, now)?;
         }
         match installed {
             Installed::Created { stat } | Installed::Replaced { stat, .. } => {
@@ -657,14 +662,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                     self.look_below(path, now);
                     return Ok(());
                 }
-                Ok(true) => true,
+                Ok(true) => {
+                    let end = End { how: How::Deleted, by: None, staged: None };
+                    self.ended(&row, &path, end, now)?;
+                    true
+                }
                 Err(error) if error.kind() == FsErrorKind::NotFound => true,
                 Err(error) => return Err(error.into()),
             }
         } else {
             match self.fs.keep(&path, &row.stat, now) {
                 Ok(Kept::Done { version, .. }) => {
-                    self.remember_version(&row, &version)?;
+                    let end = End { how: How::Deleted, by: None, staged: Some(&version) };
+                    self.ended(&row, &path, end, now)?;
                     true
                 }
                 Ok(Kept::Surprise { found: None, .. }) => true,
@@ -682,13 +692,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.applied_event(&path, "deleted");
         }
         Ok(())
-    }
-
-    /// Notes where the blocks of what was replaced or deleted are now: a rename made elsewhere may
-    /// bring it back.
-    fn remember_version(&mut self, row: &Row, version: &VersionId) -> Result<(), IndexError> {
-        let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
-        Ok(self.manifests.keep(version, &blocks)?)
     }
 
     /// Holds a mass deletion that came from elsewhere, unless a member has approved it.

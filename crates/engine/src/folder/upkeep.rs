@@ -29,6 +29,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let first = self.upkeep_at == 0;
         self.upkeep_at = now + UPKEEP_MS;
+        self.packing.look_at(now);
+        self.sweeping.start(now);
         match self.fs.prune(&Policy::default(), now) {
             Ok(pruned) if pruned.batches > 0 => self.forget_pruned(),
             Ok(_) => {}
@@ -38,7 +40,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for (temp, stat) in temps {
             let written_ms = u64::try_from(stat.mtime_ns / 1_000_000).unwrap_or(0);
             // Staged items belong to one pass: those of an earlier run are of no use.
-            let stray = first && temp.as_str().starts_with("item-");
+            let passing = ["item-", "object-", "kept-", "restore-"];
+            let stray = first && passing.iter().any(|begin| temp.as_str().starts_with(begin));
             let old = written_ms.saturating_add(TEMP_AGE_MS) < now;
             // The mtime of a finished temporary file is the user's, not the time of writing: only
             // downloads, which are not finished, are judged by it.

@@ -48,6 +48,9 @@ impl<V: Volume> Folder<V> {
         let VersionId { batch, path } = version;
         match self.volume.unlink(Place::Kept(batch, path)) {
             Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if error.kind() == Kind::IsADirectory => {
+                self.volume.rmdir(Place::Kept(batch, path))?;
+            }
             other => other?,
         }
         self.forget_size(batch);

@@ -229,7 +229,11 @@ fn a_kept_file_is_removed_with_the_directories_that_held_only_it() {
         assert_eq!(fs.version_stat(&one).unwrap(), None);
         let batch = VersionId { batch: two.batch.clone(), path: path("d") };
         assert_eq!(fs.version_list(&batch).unwrap().entries.len(), 1);
+        assert_eq!(fs.version_remove(&batch).unwrap_err().kind(), FsErrorKind::NotEmpty);
         fs.version_remove(&two).unwrap();
+        let dir = fs.mkdir(&path("d"), 0o755).unwrap();
+        let Kept::Done { version, .. } = fs.keep(&path("d"), &dir, NOW).unwrap() else { panic!() };
+        fs.version_remove(&version).unwrap();
         assert!(fs.version_batches().unwrap().is_empty());
     });
 }

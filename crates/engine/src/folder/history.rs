@@ -1,0 +1,164 @@
+//! What ends is noted in the history, and what is to be kept goes into it.
+
+use dunlin_identity::DeviceId;
+use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage};
+use dunlin_tree::disk::Row;
+use dunlin_tree::fs::{Fs, FsError, TempName, VersionId};
+
+use super::Folder;
+use super::rows::table_error;
+use crate::history::policy::{Keep, Policy};
+use crate::history::{History, How, Place, Record, What};
+
+/// How a version ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End<'a> {
+    pub(super) how: How,
+    /// The device whose change it was, if that is known.
+    pub(super) by: Option<DeviceId>,
+    /// Where the bytes were moved aside, if they are still on this device.
+    pub(super) staged: Option<&'a VersionId>,
+}
+
+/// Why something could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// The disk failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// The database failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl<F: Fs, S: Storage> Folder<F, S> {
+    /// The history, to read.
+    pub fn history(&self) -> &History<S> {
+        self.log.read()
+    }
+
+    /// What is kept, and how much of it.
+    pub fn versions(&self) -> Policy {
+        self.policy
+    }
+
+    /// Changes what is kept; what is beyond it goes with the next upkeep.
+    pub fn set_versions(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.upkeep_at = 0;
+        self.packing.look_at(0);
+    }
+
+    /// Notes that the version that `row` shows at `path` has ended.
+    pub(super) fn ended(
+        &mut self,
+        row: &Row,
+        path: &RelPath,
+        end: End<'_>,
+        now: Millis,
+    ) -> Result<(), IndexError> {
+        if let Some(version) = end.staged {
+            let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+            self.manifests.keep(version, &blocks)?;
+            self.packing.look_at(now + self.policy.delay_ms);
+        }
+        let kept =
+            end.staged.is_none() && self.kept.remove(&row.id) == row.root && row.root.is_some();
+        if self.policy.keep == Keep::None || kept {
+            return Ok(());
+        }
+        self.sweeping.interrupt(now);
+        let entry = row.item.entry;
+        let what = match (&row.root, &row.target) {
+            (Some(root), _) => {
+                let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+                What::File { root: *root, size: row.stat.size, list: self.log.list(&blocks)? }
+            }
+            (None, Some(target)) => What::Symlink { target: target.clone() },
+            (None, None) if row.kind == Kind::Directory => What::Directory,
+            // It was never hashed, so nobody ever knew what it was.
+            (None, None) => return Ok(()),
+        };
+        let place = match (end.staged, &what) {
+            (Some(version), _) => Place::Staged(version.clone()),
+            (None, What::File { .. }) => Place::Elsewhere,
+            // The record says all of it.
+            (None, _) => Place::Packed { stored: 0 },
+        };
+        let since = self.log.read().since(entry)?.unwrap_or(row.created_ms);
+        let record = Record {
+            id: self.log.next_id(),
+            entry: Some(entry),
+            path: path.clone(),
+            what,
+            mtime_ns: row.stat.mtime_ns,
+            mode: row.stat.mode,
+            by: row.item.dot.map(|dot| dot.author.device),
+            since: since.min(now),
+            until: now,
+            ended_by: end.by,
+            how: end.how,
+            place,
+        };
+        self.log.since(entry, (end.how != How::Deleted).then_some(now));
+        self.log.version(record);
+        if self.log.is_full() {
+            self.log.flush(&*self.fs)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that this device's user has deleted what `row` shows, with all that is below it.
+    pub(super) fn ended_tree(
+        &mut self,
+        row: &Row,
+        path: &RelPath,
+        now: Millis,
+    ) -> Result<(), IndexError> {
+        let end = End { how: How::Deleted, by: Some(self.signer.device()), staged: None };
+        let mut todo = vec![(row.clone(), path.clone())];
+        while let Some((row, path)) = todo.pop() {
+            if row.kind == Kind::Directory {
+                let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
+                for child in children.map_err(table_error)? {
+                    // What has no legal path was never in the folder.
+                    let Ok(below) = path.join(&child.name) else { continue };
+                    todo.push((child, below));
+                }
+            }
+            self.ended(&row, &path, end, now)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a version of which the bytes are in memory: what `row` shows at `path`, before the
+    /// row is told of the content that takes its place.
+    ///
+    /// # Errors
+    /// When the disk or the database fails; nothing is kept then.
+    pub fn keep_bytes(
+        &mut self,
+        row: &Row,
+        path: &RelPath,
+        data: &[u8],
+        how: How,
+        now: Millis,
+    ) -> Result<(), KeepError> {
+        let temp = TempName::parse(&format!("kept-{}", row.id.0))
+            .expect("letters and digits make a legal name");
+        self.fs.temp_remove(&temp)?;
+        let file = self.fs.temp_create(&temp, data.len() as u64)?;
+        file.write_at(data, 0)?;
+        // Zeros at the end are left out as a hole.
+        file.set_len(data.len() as u64)?;
+        file.set_mode(row.stat.mode)?;
+        file.set_mtime(row.stat.mtime_ns)?;
+        drop(file);
+        let version = self.fs.keep_temp(&temp, path, now)?;
+        let end = End { how, by: Some(self.signer.device()), staged: Some(&version) };
+        self.ended(row, path, end, now)?;
+        self.kept.extend(row.root.map(|root| (row.id, root)));
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! One device with a folder in memory, for the tests of the folder's parts.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use dunlin_identity::{DeviceKey, FolderKeys, Hash};
+use dunlin_index::storage::MemStore;
+use dunlin_index::{Config, KeyVerifier, Millis, RelPath};
+use dunlin_tree::disk::Row;
+use dunlin_tree::fs::{Fs, MemFs, Memory, UserOp};
+use dunlin_tree::marker::Marker;
+
+use super::{Action, Folder};
+use crate::history::policy::Policy;
+use crate::take_up::{Spaces, Start, take_up};
+
+/// The time at which tests begin.
+pub(crate) const NOW: Millis = 1_795_255_374_000;
+/// How long what was moved aside stays as it is.
+pub(crate) const DELAY_MS: Millis = 5_000;
+
+/// A device with one folder; its database outlives its process.
+pub(crate) struct Rig {
+    pub(crate) disk: Memory,
+    pub(crate) folder: Folder<MemFs, MemStore>,
+    pub(crate) now: Millis,
+    pub(crate) spaces: Spaces<MemStore>,
+}
+
+pub(crate) fn path(text: &str) -> RelPath {
+    RelPath::parse(text).expect("a path")
+}
+
+fn keys() -> (FolderKeys, DeviceKey) {
+    (FolderKeys::create([7; 32]), DeviceKey::from_seed([8; 32]))
+}
+
+fn open(disk: &Memory, spaces: &Spaces<MemStore>, now: Millis) -> Folder<MemFs, MemStore> {
+    let (keys, key) = keys();
+    let device = key.device();
+    let config = Config {
+        folder: keys.folder(),
+        id_key: keys.id_key().expect("a writer has it"),
+        device,
+        tier: keys.tier(),
+        admission: keys.admit(device),
+        name: "here".to_owned(),
+        verifier: Arc::new(KeyVerifier(keys)),
+        fresh_epoch: now,
+    };
+    let start = Start {
+        name: "folder".to_owned(),
+        fs: Arc::new(MemFs::on(disk.clone()).expect("the disk is there")),
+        spaces: spaces.clone(),
+        config,
+        signer: Arc::new(key),
+        seed: now,
+        scan_threads: NonZeroUsize::MIN,
+        versions: Policy { delay_ms: DELAY_MS, ..Policy::default() },
+    };
+    Folder::new(take_up(start, now).expect("the folder can be taken up"))
+}
+
+impl Rig {
+    /// An empty folder.
+    pub(crate) fn new() -> Self {
+        let fs = MemFs::new(1);
+        let (keys, key) = keys();
+        fs.init(&Marker::new(keys.folder(), key.device())).expect("an empty disk takes a folder");
+        fs.sync_all().expect("a disk without faults can be synced");
+        let disk = fs.volume().clone();
+        disk.set_time(i64::try_from(NOW).expect("a date of our time") * 1_000_000);
+        let spaces = Spaces {
+            index: MemStore::new(),
+            rows: MemStore::new(),
+            manifests: MemStore::new(),
+            meta: MemStore::new(),
+            history: MemStore::new(),
+        };
+        let folder = open(&disk, &spaces, NOW);
+        let mut rig = Self { disk, folder, now: NOW, spaces };
+        rig.pass(1_000);
+        rig
+    }
+
+    /// The file system, as the folder has it.
+    pub(crate) fn fs(&self) -> MemFs {
+        MemFs::on(self.disk.clone()).expect("the disk is there")
+    }
+
+    /// Lets time pass, and does what the folder asks for.
+    pub(crate) fn pass(&mut self, ms: Millis) {
+        let until = self.now + ms;
+        while self.now < until {
+            self.folder.tick(self.now);
+            self.perform();
+            let next = self.folder.next_tick(self.now).max(self.now + 1);
+            self.now = next.min(until);
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.folder.poll() {
+            if let Action::Hash(path, stat) = action {
+                let hash = crate::download::hash_file(&self.fs(), &path, &stat, 1);
+                self.folder.hashed(&path, stat, hash, self.now);
+            }
+        }
+    }
+
+    /// Lets the user do something, and the folder see it.
+    pub(crate) fn user(&mut self, op: &UserOp) {
+        self.disk.user(op);
+        self.folder.scan();
+        self.pass(2_000);
+    }
+
+    /// Lets the user write a file.
+    pub(crate) fn write(&mut self, at: &str, bytes: &[u8]) -> Row {
+        self.user(&UserOp::Write(path(at), bytes.to_vec()));
+        self.row(at)
+    }
+
+    /// The row of what is at a path.
+    pub(crate) fn row(&self, at: &str) -> Row {
+        self.folder.rows().find(&path(at)).expect("read").expect("it is there")
+    }
+
+    /// Starts anew after the process was killed, or, with `power_cut`, the machine.
+    pub(crate) fn restart(&mut self, power_cut: bool) {
+        if power_cut {
+            self.disk.crash();
+            let Spaces { index, rows, manifests, meta, history } = &self.spaces;
+            [index, rows, manifests, meta, history].into_iter().for_each(MemStore::crash);
+        } else {
+            self.disk.heal();
+        }
+        self.now += 1_000;
+        self.folder = open(&self.disk, &self.spaces, self.now);
+    }
+
+    /// A block, if this device can serve it.
+    pub(crate) fn block(&self, hash: &Hash) -> Option<bytes::Bytes> {
+        let manifests = crate::manifests::ManifestStore::new(self.spaces.manifests.clone());
+        let here = crate::serve::read_block(&self.fs(), self.folder.rows(), hash).expect("read");
+        here.or_else(|| crate::serve::read_kept(&self.fs(), &manifests, hash).expect("read"))
+    }
+}
+
+/// Bytes that no compression shortens.
+pub(crate) fn noise(seed: u8, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+    bytes
+}
