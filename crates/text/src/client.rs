@@ -27,6 +27,16 @@ impl Client {
         Self(low_bits(&hasher) & !LINEAGE_BIT)
     }
 
+    /// Returns the client that this one is in documents that were begun anew as `lineage`: what it
+    /// wrote before has numbers that those do not know.
+    pub(crate) fn after(self, lineage: Option<Lineage>) -> Self {
+        let Some(lineage) = lineage else { return self };
+        let mut hasher = blake3::Hasher::new_derive_key(CLIENT_CONTEXT);
+        hasher.update(&self.0.to_le_bytes());
+        hasher.update(&lineage.0.to_le_bytes());
+        Self(low_bits(&hasher) & !LINEAGE_BIT)
+    }
+
     /// Returns the number under which `yrs` knows it.
     pub(crate) fn id(self) -> u64 {
         self.0

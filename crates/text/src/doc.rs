@@ -212,17 +212,21 @@ fn index(at: usize) -> Result<u32, TextError> {
 }
 
 /// Makes an empty document that will write as `client`, and draws nothing at random.
-fn library(client: u64) -> (yrs::Doc, TextRef) {
-    let doc = yrs::Doc::with_options(Options {
+pub(crate) fn empty(client: u64) -> yrs::Doc {
+    yrs::Doc::with_options(Options {
         offset_kind: OffsetKind::Bytes,
         skip_gc: false,
         ..Options::with_guid_and_client_id("".into(), ClientID::new(client))
-    });
+    })
+}
+
+fn library(client: u64) -> (yrs::Doc, TextRef) {
+    let doc = empty(client);
     let root = doc.get_or_insert_text(ROOT);
     (doc, root)
 }
 
-fn apply(txn: &mut TransactionMut<'_>, state: &[u8]) -> Result<(), TextError> {
+pub(crate) fn apply(txn: &mut TransactionMut<'_>, state: &[u8]) -> Result<(), TextError> {
     let update = Update::decode_v1(state).map_err(|_| TextError::Malformed("undecodable"))?;
     txn.apply_update(update).map_err(|_| TextError::Malformed("inapplicable"))?;
     if txn.has_missing_updates() {
@@ -233,6 +237,6 @@ fn apply(txn: &mut TransactionMut<'_>, state: &[u8]) -> Result<(), TextError> {
 
 /// Runs `work`; a panic in `yrs` becomes an error. Nothing that `work` can see outlives it but
 /// what it returns, so a document that a panic left half changed is never used.
-fn guarded<T>(work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, TextError>) -> Result<T, TextError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(TextError::Library("a panic")))
 }

@@ -28,6 +28,7 @@ mod doc;
 mod error;
 mod kind;
 mod merge;
+pub mod settings;
 mod state;
 
 pub use check::breaks;

@@ -1,16 +1,16 @@
 //! The bytes of a state, checked before `yrs` reads them.
 //!
 //! A state is an update of `yrs` (lib0's encoding, version 1) that holds a document from its first
-//! operation on. Of what the format can say, only what a text needs is let through: inserted and
-//! deleted runs in one root. Every count is compared with the bytes that are left, and every
+//! operation on. Of what the format can say, only what a text or a folder's settings need is let
+//! through: inserted and deleted runs of text in one root, or of strings in a few. Every count is compared with the bytes that are left, and every
 //! reference with the operations that are there, so that `yrs` never allocates for what is not
 //! there, never waits for what is missing, and never meets a kind of content that is not text.
 //!
 //! ```text
 //! state   = count client-section…  count deletions…
 //! section = count-of-blocks client first-number(0) block…
-//! block   = info [left origin] [right origin] [root name] content
-//! content = string, or length of what was deleted
+//! block   = info [left origin] [right origin] [root name [key]] content
+//! content = string, or count of values and the values, or length of what was deleted
 //! ```
 
 mod agree;
@@ -22,13 +22,17 @@ use self::reader::Reader;
 use crate::client::{Lineage, is_id};
 use crate::{BLOCKS_MAX, CLIENTS_MAX, STATE_BYTES_MAX, TextError};
 
-/// The name of the one root in a document.
+/// The name of the one root in a text's document.
 pub(crate) const ROOT: &str = "text";
 
 const HAS_LEFT: u8 = 0x80;
 const HAS_RIGHT: u8 = 0x40;
+const HAS_KEY: u8 = 0x20;
 const DELETED: u8 = 1;
 const STRING: u8 = 4;
+const VALUES: u8 = 8;
+/// What a value that is a string begins with.
+const STRING_VALUE: u8 = 119;
 /// Bytes of the shortest block: info, an origin (client, number), and a length.
 const BLOCK_BYTES_MIN: usize = 4;
 /// Bytes of the shortest section: a count, a client, a number, one block.
@@ -43,11 +47,38 @@ struct Id {
     clock: u32,
 }
 
+/// What a document may hold.
+#[derive(Clone, Copy)]
+pub(crate) enum Schema {
+    /// Text in [`ROOT`].
+    Text,
+    /// Strings: by key in the root of this name, and in the lists of these names.
+    Settings { map: &'static str, lists: &'static [&'static str] },
+}
+
+impl Schema {
+    /// Whether there is such a root; `keyed` says whether something stands under a key in it.
+    fn allows(self, root: &str, keyed: bool) -> bool {
+        match self {
+            Self::Text => root == ROOT && !keyed,
+            Self::Settings { map, lists } => {
+                if keyed {
+                    root == map
+                } else {
+                    lists.contains(&root)
+                }
+            }
+        }
+    }
+}
+
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content<'a> {
     /// Text; its length is counted in units of UTF-16.
     Str(&'a str),
+    /// Strings, each of which has a number of its own.
+    Values,
     /// Text that is gone.
     Deleted,
 }
@@ -64,16 +95,32 @@ struct Block<'a> {
     content: Content<'a>,
 }
 
-/// A state that was found sound.
+/// The blocks of a document that was found sound.
+pub(crate) struct Blocks<'a>(BTreeMap<u64, Vec<Block<'a>>>);
+
+/// A text's state that was found sound.
 pub(crate) struct Layout<'a> {
-    clients: BTreeMap<u64, Vec<Block<'a>>>,
+    blocks: Blocks<'a>,
     /// Where the text began.
     pub(crate) lineage: Lineage,
 }
 
 impl<'a> Layout<'a> {
-    /// Checks a state.
+    /// Checks a text's state.
     pub(crate) fn parse(state: &'a [u8]) -> Result<Self, TextError> {
+        let blocks = Blocks::parse(state, Schema::Text)?;
+        let mut lineages = blocks.lineages();
+        let (Some(lineage), None) = (lineages.next(), lineages.next()) else {
+            return Err(TextError::Malformed("a text has one beginning"));
+        };
+        drop(lineages);
+        Ok(Self { blocks, lineage })
+    }
+}
+
+impl<'a> Blocks<'a> {
+    /// Checks a state of that schema.
+    pub(crate) fn parse(state: &'a [u8], schema: Schema) -> Result<Self, TextError> {
         if state.len() > STATE_BYTES_MAX {
             return Err(TextError::StateTooLong(state.len()));
         }
@@ -85,21 +132,25 @@ impl<'a> Layout<'a> {
         let mut clients = BTreeMap::new();
         let mut blocks_left = BLOCKS_MAX;
         for _ in 0..sections {
-            let (client, blocks) = section(&mut reader, &mut blocks_left)?;
+            let (client, blocks) = section(&mut reader, schema, &mut blocks_left)?;
             if clients.insert(client, blocks).is_some() {
                 return Err(TextError::Malformed("a client stands twice"));
             }
         }
-        let lineage = lineage(&clients)?;
-        let layout = Self { clients, lineage };
-        layout.check_origins()?;
-        layout.check_deletions(&mut reader, blocks_left)?;
-        if reader.is_empty() { Ok(layout) } else { Err(TextError::Malformed("trailing bytes")) }
+        let blocks = Self(clients);
+        blocks.check_origins()?;
+        blocks.check_deletions(&mut reader, blocks_left)?;
+        if reader.is_empty() { Ok(blocks) } else { Err(TextError::Malformed("trailing bytes")) }
+    }
+
+    /// Returns the authors that are no devices.
+    pub(crate) fn lineages(&self) -> impl Iterator<Item = Lineage> + '_ {
+        self.0.keys().filter_map(|id| Lineage::from_id(*id))
     }
 
     /// Returns how many characters this client has inserted, ever.
     fn end(&self, client: u64) -> u32 {
-        self.clients
+        self.0
             .get(&client)
             .and_then(|blocks| blocks.last())
             .map_or(0, |block| block.clock + block.len)
@@ -107,7 +158,7 @@ impl<'a> Layout<'a> {
 
     /// Every origin must be there; so the state needs no other to be complete.
     fn check_origins(&self) -> Result<(), TextError> {
-        for (client, blocks) in &self.clients {
+        for (client, blocks) in &self.0 {
             for block in blocks {
                 for origin in [block.left, block.right].into_iter().flatten() {
                     // A client knows its own characters only up to the block itself.
@@ -155,18 +206,10 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Finds the one author that is no device: it wrote what the text began with.
-fn lineage(clients: &BTreeMap<u64, Vec<Block<'_>>>) -> Result<Lineage, TextError> {
-    let mut found = clients.keys().filter_map(|id| Lineage::from_id(*id));
-    match (found.next(), found.next()) {
-        (Some(lineage), None) => Ok(lineage),
-        _ => Err(TextError::Malformed("a text has one beginning")),
-    }
-}
-
 /// Reads the blocks of one client.
 fn section<'a>(
     reader: &mut Reader<'a>,
+    schema: Schema,
     blocks_left: &mut usize,
 ) -> Result<(u64, Vec<Block<'a>>), TextError> {
     let count = reader.count(BLOCK_BYTES_MIN)?;
@@ -178,7 +221,7 @@ fn section<'a>(
     }
     let mut blocks = Vec::with_capacity(count);
     for _ in 0..count {
-        let block = block(reader, clock)?;
+        let block = block(reader, schema, clock)?;
         clock = clock
             .checked_add(block.len)
             .filter(|end| block.len > 0 && *end <= CLOCK_MAX)
@@ -188,24 +231,42 @@ fn section<'a>(
     Ok((client, blocks))
 }
 
-fn block<'a>(reader: &mut Reader<'a>, clock: u32) -> Result<Block<'a>, TextError> {
+fn block<'a>(reader: &mut Reader<'a>, schema: Schema, clock: u32) -> Result<Block<'a>, TextError> {
     let info = reader.byte()?;
     let left = if info & HAS_LEFT != 0 { Some(origin(reader)?) } else { None };
     let right = if info & HAS_RIGHT != 0 { Some(origin(reader)?) } else { None };
-    if left.is_none() && right.is_none() && (reader.number()? != 1 || reader.string()? != ROOT) {
-        return Err(TextError::Malformed("another root"));
-    }
-    let (content, len) = match info & !(HAS_LEFT | HAS_RIGHT) {
-        STRING => {
-            let string = reader.string()?;
-            let units = string.encode_utf16().count();
-            let len = u32::try_from(units).map_err(|_| TextError::StateTooLong(units))?;
-            (Content::Str(string), len)
+    if left.is_none() && right.is_none() {
+        // A number that is not 1 says that it is in another item.
+        let (is_root, root) = (reader.number()? == 1, reader.string()?);
+        let keyed = info & HAS_KEY != 0;
+        if !is_root || !schema.allows(root, keyed) || (keyed && reader.string()?.is_empty()) {
+            return Err(TextError::Malformed("another root"));
         }
-        DELETED => (Content::Deleted, reader.number()?),
-        _ => return Err(TextError::Malformed("a content that is no text")),
+    }
+    let (content, len) = match (info & !(HAS_LEFT | HAS_RIGHT | HAS_KEY), schema) {
+        (STRING, Schema::Text) => {
+            let string = reader.string()?;
+            (Content::Str(string), length(string.encode_utf16().count())?)
+        }
+        (VALUES, Schema::Settings { .. }) => {
+            // A value is at least its kind and its length.
+            let count = reader.count(2)?;
+            for _ in 0..count {
+                if reader.byte()? != STRING_VALUE {
+                    return Err(TextError::Malformed("a value that is no string"));
+                }
+                reader.string()?;
+            }
+            (Content::Values, length(count)?)
+        }
+        (DELETED, _) => (Content::Deleted, reader.number()?),
+        _ => return Err(TextError::Malformed("a content that is not expected here")),
     };
     Ok(Block { clock, len, left, right, content })
+}
+
+fn length(count: usize) -> Result<u32, TextError> {
+    u32::try_from(count).map_err(|_| TextError::StateTooLong(count))
 }
 
 fn origin(reader: &mut Reader<'_>) -> Result<Id, TextError> {

@@ -10,8 +10,8 @@ impl Layout<'_> {
     /// Whether every character that both know was inserted at the same place and is the same, as
     /// far as it is not deleted in one of them.
     pub(crate) fn agrees(&self, other: &Self) -> bool {
-        self.clients.iter().all(|(client, blocks)| {
-            other.clients.get(client).is_none_or(|others| sections_agree(*client, blocks, others))
+        self.blocks.0.iter().all(|(client, blocks)| {
+            other.blocks.0.get(client).is_none_or(|others| sections_agree(*client, blocks, others))
         })
     }
 }
@@ -48,7 +48,7 @@ fn split<'a>(client: u64, block: Block<'a>, len: u32) -> Option<(Content<'a>, Bl
         return Some((block.content, Block { len: 0, ..block }));
     }
     let (first, second) = match block.content {
-        Content::Deleted => (Content::Deleted, Content::Deleted),
+        whole @ (Content::Deleted | Content::Values) => (whole, whole),
         Content::Str(text) => {
             let (first, second) = text.split_at(bytes_of(text, len)?);
             (Content::Str(first), Content::Str(second))
