@@ -29,6 +29,9 @@ pub enum IndexError {
     /// The content is not of the entry's kind, or too large for a record.
     #[error("the content does not fit the entry: {0}")]
     Content(&'static str),
+    /// The folder's settings do not fit into a record.
+    #[error("the folder's settings would take {0} bytes, and at most 6,144 can be shared")]
+    SettingsTooLarge(usize),
     /// The name is private to Dunlin there.
     #[error("this name is private to Dunlin at a folder's root")]
     Private,

@@ -2,7 +2,7 @@
 //!
 //! The parts: `log` (segments, heads, signing), `merge` (what peers send), `local` (what this
 //! device's user does), `apply` (the effect of one record), `tree` (what follows from the
-//! registers: who is live, where, how much), `cycles`, and `view` (rules 4 and 5).
+//! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), and `settings`.
 
 mod apply;
 mod audit;
@@ -23,6 +23,7 @@ mod properties;
 mod rebuild;
 #[cfg(test)]
 mod rules;
+mod settings;
 #[cfg(test)]
 mod texts;
 mod tree;
@@ -39,6 +40,7 @@ use self::entry::EntryRec;
 use self::log::LogHead;
 use self::members::MemberState;
 use self::overlay::Overlay;
+use self::settings::SettingsState;
 use crate::context::Context;
 use crate::error::IndexError;
 use crate::ids::{Author, Dot, EntryId, Millis};
@@ -165,7 +167,7 @@ pub struct Merged {
 }
 
 /// The version of the stored form; another one is rebuilt from the logs.
-const STORED_VERSION: u32 = 3;
+const STORED_VERSION: u32 = 4;
 
 /// Of a hybrid logical clock, this many low bits count events within a millisecond.
 const HLC_COUNTER_BITS: u32 = 12;
@@ -219,6 +221,7 @@ pub struct Index<S: Storage> {
     /// Own records that are applied but not signed yet, numbered from the own head on.
     pending: Vec<Vec<u8>>,
     members: BTreeMap<DeviceId, MemberState>,
+    settings: SettingsState,
     /// Entries that circles of moves keep from being shown where they were moved; `None` while an
     /// entry is on its way from one place to another.
     displaced: BTreeMap<EntryId, Option<Place>>,
@@ -254,6 +257,7 @@ impl<S: Storage> Index<S> {
             context: Context::default(),
             pending: Vec::new(),
             members: BTreeMap::new(),
+            settings: SettingsState::default(),
             displaced: BTreeMap::new(),
             waiting: BTreeSet::new(),
             stale: false,
@@ -275,6 +279,7 @@ impl<S: Storage> Index<S> {
     fn load(&mut self) -> Result<(), IndexError> {
         self.load_heads()?;
         self.load_members()?;
+        self.load_settings()?;
         if let Some(bytes) = self.overlay.get(keys::PENDING)? {
             self.pending = stored(&bytes, "unsigned records")?;
         }

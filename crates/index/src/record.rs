@@ -19,6 +19,9 @@ pub(crate) const RECORD_BYTES_MAX: usize = 8 * 1024;
 /// The longest target of a symbolic link, in bytes: what Linux takes.
 pub(crate) const TARGET_BYTES_MAX: usize = 4095;
 
+/// The most bytes of a folder's settings as one device writes them.
+pub(crate) const SETTINGS_BYTES_MAX: usize = 6 * 1024;
+
 /// The permission bits that a mode may have.
 pub(crate) const MODE_MASK: u32 = 0o7777;
 
@@ -83,6 +86,8 @@ pub(crate) enum Op {
     Approve { author: Author, until: u64 },
     /// Removes a device; its records past the cut-offs no longer count.
     Remove { device: DeviceId, cutoffs: Vec<Cutoff>, generation: u32, keys: Vec<WrappedKey> },
+    /// The folder's settings as this device has them; replaces exactly the values named.
+    Settings { value: Vec<u8>, replaces: Vec<Dot> },
 }
 
 impl Op {
@@ -129,6 +134,7 @@ impl Op {
             Self::Remove { device, cutoffs, .. } => {
                 cutoffs.iter().all(|cutoff| cutoff.author.device == *device)
             }
+            Self::Settings { value, .. } => value.len() <= SETTINGS_BYTES_MAX,
         }
     }
 }

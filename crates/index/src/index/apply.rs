@@ -74,6 +74,10 @@ impl<S: Storage> Index<S> {
             Op::Remove { device, cutoffs, generation, .. } => {
                 self.apply_removal(device, &cutoffs, generation)
             }
+            Op::Settings { value, replaces } => {
+                self.apply_settings(dot, value, &replaces);
+                Ok(())
+            }
         }
     }
 

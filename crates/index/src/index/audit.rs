@@ -31,7 +31,7 @@ impl<S: Storage> Index<S> {
         })?;
         let mut faults = Vec::new();
         self.audit_circles(&entries, &mut faults)?;
-        let mut expected = Expected::default();
+        let mut expected = Expected { print: self.settings.print(), ..Expected::default() };
         for (id, rec) in &entries {
             let place = self.place(id, rec).cloned();
             if self.enabled(id, rec, place.as_ref())? != rec.enabled() {

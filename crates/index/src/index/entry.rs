@@ -284,17 +284,21 @@ impl EntryRec {
         );
         let bytes = bincode::encode_to_vec(registers, bincode::config::standard())
             .expect("encoding into memory cannot fail");
-        let hash = blake3::hash(&bytes);
-        let mut lanes = [0; 4];
-        for (lane, chunk) in lanes.iter_mut().zip(hash.as_bytes().chunks_exact(8)) {
-            *lane = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
-        }
-        lanes
+        lanes(&bytes)
     }
 }
 
+/// Hashes into the four lanes of a fingerprint.
+pub(super) fn lanes(bytes: &[u8]) -> [u64; 4] {
+    let mut lanes = [0; 4];
+    for (lane, chunk) in lanes.iter_mut().zip(blake3::hash(bytes).as_bytes().chunks_exact(8)) {
+        *lane = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
+    }
+    lanes
+}
+
 /// Removes a dot from a sorted list and tells whether it was in it.
-fn take(dots: &mut Vec<Dot>, dot: &Dot) -> bool {
+pub(super) fn take(dots: &mut Vec<Dot>, dot: &Dot) -> bool {
     match dots.binary_search(dot) {
         Ok(at) => {
             dots.remove(at);
@@ -305,7 +309,7 @@ fn take(dots: &mut Vec<Dot>, dot: &Dot) -> bool {
 }
 
 /// Keeps the dots that are not known yet in a sorted list, and drops those that are by now.
-fn remember(ahead: &mut Vec<Dot>, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
+pub(super) fn remember(ahead: &mut Vec<Dot>, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
     ahead.extend(dots);
     ahead.retain(|dot| !known(dot));
     ahead.sort_unstable();

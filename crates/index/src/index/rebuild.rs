@@ -23,6 +23,7 @@ impl<S: Storage> Index<S> {
         let hlc = std::mem::replace(&mut self.meta, meta).hlc;
         self.meta.hlc = hlc;
         self.members.clear();
+        self.clear_settings();
         self.displaced.clear();
         self.waiting.clear();
         let pending = std::mem::take(&mut self.pending);

@@ -425,11 +425,11 @@ fn claim_of(key: &[u8]) -> Result<(SafeName, EntryId), IndexError> {
         .ok_or(IndexError::Damaged("a claim"))
 }
 
-fn add(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+pub(super) fn add(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
     std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
 }
 
-fn subtract(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+pub(super) fn subtract(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
     std::array::from_fn(|lane| a[lane].wrapping_sub(b[lane]))
 }
 

@@ -37,6 +37,7 @@ struct Entry {
 /// The state that a set of records makes.
 pub(crate) struct Model {
     entries: BTreeMap<EntryId, Entry>,
+    settings: BTreeMap<Dot, Vec<u8>>,
     context: Context,
     /// Where each entry is, circles of moves resolved.
     places: BTreeMap<EntryId, Place>,
@@ -95,6 +96,20 @@ pub(crate) fn ids_of(records: &BTreeMap<Dot, Op>) -> BTreeSet<EntryId> {
     records.iter().filter_map(|(dot, op)| born_as(dot, op)).collect()
 }
 
+/// Gives the values that no other record replaces.
+fn settings_of<'a>(records: impl Iterator<Item = (&'a Dot, &'a Op)>) -> BTreeMap<Dot, Vec<u8>> {
+    let mut values = BTreeMap::new();
+    let mut replaced: BTreeSet<Dot> = BTreeSet::new();
+    for (dot, op) in records {
+        if let Op::Settings { value, replaces } = op {
+            values.insert(*dot, value.clone());
+            replaced.extend(replaces);
+        }
+    }
+    values.retain(|dot, _| !replaced.contains(dot));
+    values
+}
+
 impl Model {
     /// Computes the state of those of the records that a context covers.
     pub(crate) fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
@@ -139,7 +154,8 @@ impl Model {
             entry.presence.retain(|dot| !disabled.contains(&(*id, *dot)));
         }
         let (live, wanted, places) = Default::default();
-        let mut model = Self { entries, context: context.clone(), places, live, wanted };
+        let settings = settings_of(known());
+        let mut model = Self { entries, settings, context: context.clone(), places, live, wanted };
         model.place_all();
         model.live = model.entries.keys().copied().filter(|id| model.is_live(*id)).collect();
         model.wanted = model.entries.keys().copied().filter(|id| model.is_wanted(*id)).collect();
@@ -283,7 +299,12 @@ impl Model {
             let (live, place) = (self.live.contains(id), self.raw(*id));
             format!("{id}{live}{place:?}{stamp:?}{:?}{:?}", entry.values, entry.mode)
         });
-        wanted.collect()
+        wanted.chain([format!("{:?}", self.settings)]).collect()
+    }
+
+    /// Gives the values of the settings that nobody has replaced.
+    pub(crate) fn settings(&self) -> Vec<(Dot, Vec<u8>)> {
+        self.settings.clone().into_iter().collect()
     }
 
     /// Gives the whole view, one line an item, sorted.

@@ -46,6 +46,7 @@ pub(crate) enum Op {
     Enable { entry: EntryId, enables: Vec<Dot> },
     Approve { author: Author, until: u64 },
     Remove { device: DeviceId, cutoffs: Vec<Cutoff>, generation: u32, keys: Vec<WrappedKey> },
+    Settings { value: Vec<u8>, replaces: Vec<Dot> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -48,12 +48,14 @@ proptest! {
         records.extend(own);
         let model = Model::new(&records, crooked.index.context());
         prop_assert_eq!(crooked.view(), model.view());
+        prop_assert_eq!(crooked.index.settings(), model.settings());
         let mut reversed: Vec<Vec<u8>> = segments.clone();
         reversed.reverse();
         take_all(&mut crooked, &reversed);
         prop_assert_eq!(straight.index.context(), crooked.index.context());
         prop_assert_eq!(straight.index.fingerprint(), crooked.index.fingerprint());
         prop_assert_eq!(straight.view(), crooked.view());
+        prop_assert_eq!(straight.index.settings(), crooked.index.settings());
         crooked.audit();
         // Again changes nothing.
         take_all(&mut crooked, &segments);
@@ -92,10 +94,15 @@ proptest! {
     #[test]
     fn the_stored_index_is_the_one_in_memory((mut world, _) in history()) {
         for device in &mut world.devices {
-            let before = (device.view(), device.index.fingerprint(), device.index.counts());
+            let state = |device: &Device| {
+                let settings = device.index.settings().to_vec();
+                (device.view(), device.index.fingerprint(), device.index.counts(), settings)
+            };
+            let before = state(device);
             device.reopen();
-            let after = (device.view(), device.index.fingerprint(), device.index.counts());
-            prop_assert_eq!(before, after);
+            prop_assert_eq!(&before, &state(device));
+            device.index.rebuild().unwrap();
+            prop_assert_eq!(before, state(device));
             device.audit();
         }
     }

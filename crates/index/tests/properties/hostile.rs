@@ -53,7 +53,8 @@ fn told(lie: &Lie, ids: &[EntryId], dots: &[Dot], author: Author) -> Op {
         _ => Content::Directory,
     };
     let solid = if content == Content::Directory { word("solid", 0) } else { content.clone() };
-    match lie.what % 10 {
+    match lie.what % 11 {
+        10 => Op::Settings { value: vec![lie.name; 3], replaces: picked },
         0 => Op::Create { kind: content.kind(), first: true, place, content, mode },
         1 => Op::Create { kind: content.kind(), first: false, place, content, mode },
         2 => Op::Write { entry, content, replaces: picked.clone(), enables: picked },

@@ -21,6 +21,7 @@ pub(crate) enum Step {
     Mode { at: u8, item: u8, mode: u8 },
     Rename { at: u8, item: u8, dir: u8, name: u8 },
     Delete { at: u8, item: u8 },
+    Settings { at: u8, text: u8 },
     Deliver { to: u8, from: u8, count: u8 },
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (byte(), byte(), byte()).prop_map(|(at, item, mode)| Step::Mode { at, item, mode }),
         5 => four().prop_map(|(at, item, dir, name)| Step::Rename { at, item, dir, name }),
         3 => (byte(), byte()).prop_map(|(at, item)| Step::Delete { at, item }),
+        1 => (byte(), byte()).prop_map(|(at, text)| Step::Settings { at, text }),
         5 => (byte(), byte(), 1..20_u8)
             .prop_map(|(to, from, count)| Step::Deliver { to, from, count }),
     ]
@@ -107,7 +109,8 @@ impl World {
             | Step::Write { at, .. }
             | Step::Mode { at, .. }
             | Step::Rename { at, .. }
-            | Step::Delete { at, .. } => self.pick(at),
+            | Step::Delete { at, .. }
+            | Step::Settings { at, .. } => self.pick(at),
         };
         let before = self.devices[at].log.len();
         match self.act(at, step) {
@@ -157,6 +160,10 @@ impl World {
                     self.devices[at].index.delete_merged(now, &item.key, &also)?;
                 }
             }
+            Step::Settings { text, .. } => {
+                let value = self.text(text).into_bytes();
+                self.devices[at].index.set_settings(now, value)?;
+            }
             Step::Deliver { .. } => {}
         }
         Ok(())
@@ -191,6 +198,7 @@ impl World {
         let device = &self.devices[at];
         let model = Model::new(&self.records, device.index.context());
         assert_eq!(device.view(), model.view());
+        assert_eq!(device.index.settings(), model.settings());
         model.digest()
     }
 
