@@ -173,7 +173,11 @@ where
     Ok((walk, pieces))
 }
 
-async fn blocking<T: Send + 'static>(
+/// Runs what blocks on a thread that may.
+///
+/// # Errors
+/// [`DownloadError::Closed`] when the program is ending.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, DownloadError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| DownloadError::Closed)

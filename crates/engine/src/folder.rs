@@ -38,6 +38,7 @@ use crate::manifests::ManifestStore;
 
 use crate::types::{Event, FolderState, Problem};
 
+mod conflicts;
 mod content;
 mod history;
 mod hold;
@@ -51,6 +52,8 @@ mod sweep;
 mod testing;
 mod upkeep;
 
+pub(crate) use conflicts::device_name;
+pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
 pub use history::KeepError;
 pub(crate) use rows::table_error;
@@ -182,6 +185,7 @@ pub struct Folder<F, S: Storage> {
     reopen: bool,
     scan_wanted: bool,
     scanning: bool,
+    told_conflicts: conflicts::Told,
     /// What the shell was last told, so that it hears of changes only.
     told: (FolderState, Option<String>),
     told_need: (u64, u64),
@@ -192,6 +196,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Takes up a folder. Nothing is looked at yet: call [`Folder::scan`] once.
     pub fn new(parts: Parts<F, S>) -> Self {
         let me = parts.signer.device();
+        let told_conflicts = conflicts::Told::begin(&parts.index, &parts.rows);
         Self {
             name: parts.name,
             fs: parts.fs,
@@ -234,10 +239,16 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             reopen: false,
             scan_wanted: true,
             scanning: false,
+            told_conflicts,
             told: (FolderState::Idle, None),
             told_need: (0, 0),
             out: VecDeque::new(),
         }
+    }
+
+    /// Its name on this device.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The index, to read.
@@ -552,6 +563,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Tells the peers and the outside what changed about this folder's state.
     fn tell(&mut self, now: Millis) {
+        if self.state() == FolderState::Idle {
+            self.tell_conflicts();
+        }
         let need = self.need();
         let settled_need =
             if self.state() == FolderState::Idle { (0, 0) } else { (need.0.max(1), need.1) };

@@ -6,6 +6,8 @@
 
 pub mod assemble;
 pub mod clock;
+pub mod conflict;
+pub mod content;
 pub mod doctor;
 pub mod download;
 pub mod folder;

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
+use crate::conflict::ResolverSlot;
 use crate::home::{self, FolderConfig, Home, HomeError, HomeLock};
 use crate::network::{MeshNetwork, Network, ServeBlocks};
 use crate::open::{self, OpenFolder};
@@ -24,6 +25,8 @@ use crate::runner::{Command, Request, Runner, Snapshot};
 use crate::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
+
+mod conflicts;
 
 /// Events that wait for a slow reader before some are lost to it.
 const EVENTS: usize = 4096;
@@ -83,6 +86,9 @@ pub enum NodeError {
     /// A folder answered with a refusal.
     #[error("{0}")]
     Refused(String),
+    /// A conflict could not be shown or resolved.
+    #[error(transparent)]
+    Conflict(#[from] crate::conflict::ConflictError),
     /// Not known here.
     #[error("{0}")]
     NotFound(String),
@@ -167,6 +173,7 @@ struct Inner {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     limits_changed: Notify,
     book: SledSpace,
+    resolver: Arc<ResolverSlot>,
 }
 
 /// A running node; clones are the same node.
@@ -235,6 +242,7 @@ impl Node {
             tasks: Mutex::default(),
             limits_changed: Notify::new(),
             book,
+            resolver: Arc::default(),
         }));
         for folder in settings.folders {
             node.start_folder(folder)?;
@@ -364,6 +372,7 @@ impl Node {
             serve: Box::new(move |blocks| {
                 serve.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, blocks);
             }),
+            resolver: Arc::clone(&inner.resolver),
         });
         let runner = Runner::start(opener, Arc::clone(&inner.clock), inner.changed.clone())?;
         let door = (keys.clone(), BTreeSet::new());

@@ -14,6 +14,7 @@ use dunlin_tree::watch::Watcher;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::Clock;
+use crate::conflict::ResolverSlot;
 use crate::folder::Folder;
 use crate::history::policy::Policy;
 use crate::network::{Network, ServeBlocks};
@@ -48,6 +49,7 @@ pub(crate) struct OpenFolder {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) serve: TakeBlocks,
+    pub(crate) resolver: Arc<ResolverSlot>,
 }
 
 fn spaces_of(store: &SledStore, folder: FolderId, space: &[u8]) -> Spaces<SledSpace> {
@@ -131,6 +133,7 @@ fn open(
         network: Arc::clone(&open.network),
         events: open.events.clone(),
         hash_threads: threads.get(),
+        resolver: Arc::clone(&open.resolver),
     };
     Ok(Opened { folder: state, shell, guard: Box::new(watcher.ok()) })
 }

@@ -165,6 +165,7 @@ impl Pair {
                 serve: Box::new(move |blocks| {
                     *served.write().unwrap_or_else(PoisonError::into_inner) = Some(blocks);
                 }),
+                resolver: Arc::default(),
             });
             let runner = Runner::start(opener, Arc::new(SystemClock), changed.clone())?;
             runners.push(Arc::new(runner));

@@ -21,12 +21,17 @@ use dunlin_tree::settle::RawEvent;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::conflict::ResolverSlot;
 use crate::download::{self, DownloadError};
 use crate::folder::{Action, Folder, LargeFile};
 use crate::manifests::ManifestStore;
 use crate::network::Network;
 use crate::take_up;
 use crate::types::{Event, FolderState, Problem};
+
+mod conflicts;
+
+pub use conflicts::{Answer, Asked, ConflictCommand, How, Wish};
 
 /// Commands that wait for a folder's thread.
 const QUEUE: usize = 1024;
@@ -89,6 +94,8 @@ pub enum Command {
     Downloaded(Hash, Result<(TempName, FileHash), DownloadError>),
     /// The user asks something.
     Ask(Request, oneshot::Sender<Result<(), String>>),
+    /// Something about conflicts.
+    Conflict(ConflictCommand),
     /// The end.
     Stop,
 }
@@ -162,6 +169,8 @@ pub struct Shell<F, S: Storage> {
     pub events: broadcast::Sender<Event>,
     /// Threads that hash one large file.
     pub hash_threads: usize,
+    /// Who decides about conflicts in the user's place.
+    pub resolver: Arc<ResolverSlot>,
 }
 
 /// A folder that could be opened: its state machine, what it works with, and what must live as
@@ -380,6 +389,7 @@ struct Worker<'a, F, S: Storage> {
     /// The applied state that was stored last.
     applied: Option<Hash>,
     rescan_at: Millis,
+    conflicts: conflicts::Asking,
 }
 
 impl<'a, F, S> Worker<'a, F, S>
@@ -398,6 +408,7 @@ where
             scans: Vec::new(),
             applied: None,
             rescan_at,
+            conflicts: conflicts::Asking::default(),
         }
     }
 
@@ -466,6 +477,7 @@ where
             }
         }
         self.store_applied();
+        self.ask_resolver();
         self.outer.publish.publish(take_snapshot(&self.folder, &self.outer.peers));
     }
 
@@ -515,6 +527,7 @@ where
             Command::Blobs(blobs) => self.folder.blobs(blobs, now),
             Command::Downloaded(root, result) => self.folder.downloaded(root, result, now),
             Command::Ask(request, answer) => self.answer(request, answer, now),
+            Command::Conflict(command) => self.conflict_command(command, now),
             Command::Stop => return false,
         }
         true

@@ -177,6 +177,13 @@ pub enum Event {
         /// Where the copy is shown.
         path: String,
     },
+    /// A conflict is over, whoever ended it and however.
+    ConflictResolved {
+        /// The folder's name.
+        folder: String,
+        /// Where the copy was shown.
+        path: String,
+    },
     /// Something that the user should know.
     Warning {
         /// The folder's name, if it is about one.

@@ -2,10 +2,12 @@
 //!
 //! The parts: `log` (segments, heads, signing), `merge` (what peers send), `local` (what this
 //! device's user does), `apply` (the effect of one record), `tree` (what follows from the
-//! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), and `settings`.
+//! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), `conflicts`, and
+//! `settings`.
 
 mod apply;
 mod audit;
+mod conflicts;
 mod cycles;
 mod entry;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod overlay;
 #[cfg(test)]
 mod properties;
 mod rebuild;
+mod resolve;
 #[cfg(test)]
 mod rules;
 mod settings;

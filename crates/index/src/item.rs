@@ -154,3 +154,30 @@ pub struct Item {
     /// disk is what all of them make, or `content` until their states are known.
     pub merged: Vec<(Dot, Content)>,
 }
+
+/// One name for which the view has more than one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// What is shown under the plain name; `None` for the one name that nothing may be shown under.
+    pub winner: Option<Item>,
+    /// What stands beside it under derived names, sorted by them.
+    pub copies: Vec<Item>,
+}
+
+impl Conflict {
+    /// Gives all sides, the winner first.
+    pub fn sides(&self) -> impl Iterator<Item = &Item> {
+        self.winner.iter().chain(&self.copies)
+    }
+}
+
+/// How a [`Conflict`] is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// One side has the plain name, the others are deleted.
+    Keep(ItemKey),
+    /// All sides stay: each copy, in order, becomes an ordinary file of this name.
+    KeepAll(Vec<SafeName>),
+    /// A new content, made of all sides, has the plain name; the copies are deleted.
+    Replace(Content),
+}

@@ -31,7 +31,7 @@ pub use ids::{Author, Dot, EntryId, Millis};
 pub use index::{
     Committed, Config, Counts, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier,
 };
-pub use item::{Content, Item, ItemKey, Kind, NewEntry, Text};
+pub use item::{Conflict, Content, Item, ItemKey, Kind, NewEntry, Resolution, Text};
 pub use name::{NAME_BYTES_MAX, NameError, PRIVATE_NAME, PathError, RelPath, SafeName};
 pub use segment::SegmentError;
 pub use storage::{Batch, MemStore, SledStore, Storage, StorageError};

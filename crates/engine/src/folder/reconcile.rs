@@ -601,12 +601,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 };
                 self.rows.put(&row)?;
                 self.remember_blocks(row.id, &item.content, hash.as_ref())?;
-                if item.conflict {
-                    self.event_out(Event::Conflict {
-                        folder: self.name.clone(),
-                        path: path.to_string(),
-                    });
-                }
                 self.applied_event(&path, change);
             }
             Installed::Surprise { temp_left, .. } => {

@@ -83,6 +83,12 @@ pub(super) fn parse_claim(key: &[u8]) -> Option<(&str, EntryId)> {
     Some((std::str::from_utf8(name).ok()?, EntryId(id)))
 }
 
+/// Reads directory and name from the note of a complicated slot.
+pub(super) fn parse_complicated(key: &[u8]) -> Option<(EntryId, &str)> {
+    let (dir, name) = key.get(1..)?.split_at_checked(16)?;
+    Some((EntryId(dir.try_into().ok()?), std::str::from_utf8(name).ok()?))
+}
+
 /// Reads the author from the key of a head.
 pub(super) fn parse_head(key: &[u8]) -> Option<Author> {
     let (device, epoch) = key.get(1..)?.split_at_checked(32)?;

@@ -213,7 +213,12 @@ impl<S: Storage> Index<S> {
     }
 
     /// Gives the item that a slot shows under its plain name.
-    fn plain_item(&self, members: &[EntryId], name: &SafeName, slot: &Slot) -> Option<Item> {
+    pub(super) fn plain_item(
+        &self,
+        members: &[EntryId],
+        name: &SafeName,
+        slot: &Slot,
+    ) -> Option<Item> {
         if slot.reserved {
             return None;
         }
