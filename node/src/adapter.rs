@@ -1,9 +1,11 @@
 //! The engine's node as the API's [`Control`].
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dunlin_api::{Control, Fault, FaultKind};
+use dunlin_api::{Control, Ending, Fault, FaultKind};
+use dunlin_engine::conflict::{ConflictError, ConflictInfo};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
 use dunlin_engine::{HomeError, Node, NodeError};
@@ -33,6 +35,7 @@ impl Adapter {
 pub(crate) fn fault(error: &NodeError) -> Fault {
     let kind = match error {
         NodeError::Home(error) => home_kind(error),
+        NodeError::Conflict(error) => conflict_kind(error),
         NodeError::Code(_) | NodeError::Limit(_) => FaultKind::Invalid,
         NodeError::Root { .. } | NodeError::Refused(_) => FaultKind::Conflict,
         NodeError::NotFound(_) => FaultKind::NotFound,
@@ -40,6 +43,20 @@ pub(crate) fn fault(error: &NodeError) -> Fault {
         _ => FaultKind::Internal,
     };
     Fault::new(kind, error.to_string())
+}
+
+fn conflict_kind(error: &ConflictError) -> FaultKind {
+    match error {
+        ConflictError::NoConflict(_) | ConflictError::NoBase(_) | ConflictError::BaseGone(_) => {
+            FaultKind::NotFound
+        }
+        ConflictError::ManySides(..)
+        | ConflictError::Directory(_)
+        | ConflictError::NotFiles(_)
+        | ConflictError::Merged(_) => FaultKind::Invalid,
+        ConflictError::Fs(_) | ConflictError::Index(_) => FaultKind::Internal,
+        _ => FaultKind::Conflict,
+    }
 }
 
 fn home_kind(error: &HomeError) -> FaultKind {
@@ -120,6 +137,38 @@ impl Control for Adapter {
         told(self.node.set(&folder, &key, &value))
     }
 
+    async fn conflicts(
+        &self,
+        folder: String,
+        path: Option<String>,
+    ) -> Result<Vec<ConflictInfo>, Fault> {
+        told(self.node.conflicts(&folder, path.as_deref()).await)
+    }
+
+    async fn conflict_base(
+        &self,
+        folder: String,
+        path: String,
+    ) -> Result<Box<dyn Read + Send>, Fault> {
+        let content = told(self.node.conflict_base(&folder, &path).await)?;
+        Ok(Box::new(content))
+    }
+
+    async fn resolve_conflict(
+        &self,
+        folder: String,
+        path: String,
+        ending: Ending,
+        expect: Option<Vec<String>>,
+    ) -> Result<(), Fault> {
+        told(match ending {
+            Ending::Keep(keep) => self.node.resolve_conflict(&folder, &path, keep, expect).await,
+            Ending::Merged(merged) => {
+                self.node.merge_conflict(&folder, &path, &merged, expect).await
+            }
+        })
+    }
+
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {
         told(self.node.rename_device(&device, &name))
     }
@@ -163,6 +212,9 @@ mod tests {
             (NodeError::Home(HomeError::BadName(String::new())), FaultKind::Invalid),
             (NodeError::Refused("no".into()), FaultKind::Conflict),
             (NodeError::Unsupported("later".into()), FaultKind::Unsupported),
+            (ConflictError::NoBase("f".into()).into(), FaultKind::NotFound),
+            (ConflictError::Changed("f".into()).into(), FaultKind::Conflict),
+            (ConflictError::ManySides("f".into(), 3).into(), FaultKind::Invalid),
             (NodeError::Io(std::io::Error::other("disk")), FaultKind::Internal),
         ] {
             let told = fault(&error);

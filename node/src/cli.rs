@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Device(Device),
     /// Show or change how fast blocks may go; transfers under way follow at once
     Limit(Limit),
+    /// Look at what was changed on two devices at once, and say what stays
+    #[command(subcommand)]
+    Conflict(Conflict),
     /// Print what happens, a JSON line each
     Events,
     /// Check that all is well, and say what to mend
@@ -232,6 +235,54 @@ pub(crate) enum Folder {
     Approve(FolderArg),
     /// Take a held mass deletion back: every file returns
     Undo(FolderArg),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Conflict {
+    /// List the conflicts: every version, who wrote it and when
+    Ls {
+        /// The folder's name, its path, or a path inside it [default: all]
+        folder: Option<String>,
+    },
+    /// Show one conflict, and what its versions came from
+    Show {
+        /// The path of one of its versions
+        #[arg(value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+        /// Write what all versions came from into this file, which must not be there yet
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        base: Option<PathBuf>,
+    },
+    /// End conflicts, on all devices; what does not stay is kept in the version store
+    Resolve(Resolve),
+}
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("how").required(true)))]
+pub(crate) struct Resolve {
+    /// For each conflict, the path of one of its versions
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Which versions stay: `this` at PATH, `that`, which is the other one, both, or the newest
+    #[arg(long, group = "how", value_name = "WHICH")]
+    pub(crate) keep: Option<KeepName>,
+    /// Merge with a tool: its name, or a command that uses $LOCAL, $BASE, $REMOTE and $MERGED
+    /// [default: $DUNLIN_MERGETOOL, or `mergetool` in config.toml]
+    #[arg(long, group = "how", value_name = "TOOL", num_args = 0..=1, require_equals = true)]
+    pub(crate) with_tool: Option<Option<String>>,
+}
+
+/// Which versions stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeepName {
+    /// The one at PATH
+    This,
+    /// The other one, of two
+    That,
+    /// All; copies become ordinary files, named after the devices that wrote them
+    Both,
+    /// The one that was changed last, by its own device's clock
+    Newest,
 }
 
 /// The device that a command is about.
@@ -413,6 +464,14 @@ mod tests {
             "folder set Sync watch off",
             "folder approve Sync",
             "folder undo Sync",
+            "conflict ls",
+            "conflict ls Sync",
+            "conflict show a.txt",
+            "conflict show a.txt --base old.txt",
+            "conflict resolve a.txt b.txt --keep this",
+            "conflict resolve a.txt --keep newest",
+            "conflict resolve a.txt --with-tool",
+            "conflict resolve --with-tool=meld a.txt",
             "device ls",
             "device rename nas attic",
             "device remove nas",
@@ -445,6 +504,10 @@ mod tests {
             "folder",
             "folder set Sync watch",
             "device rename nas",
+            "conflict resolve a.txt",
+            "conflict resolve --keep this",
+            "conflict resolve a.txt --keep neither",
+            "conflict resolve a.txt --keep this --with-tool",
             "completions cobol",
             "limit 5MB/s",
             "limit --up fast",

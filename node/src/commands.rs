@@ -1,10 +1,12 @@
 //! The commands, one module each.
 
+mod conflict;
 mod device;
 mod doctor;
 mod folder;
 mod join;
 mod limit;
+mod mergetool;
 mod narrate;
 mod narrator;
 mod paper;
@@ -29,6 +31,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
         Command::Folder(folder) => folder::run(context, folder).await,
         Command::Device(device) => device::run(context, device).await,
         Command::Limit(limit) => limit::run(context, limit).await,
+        Command::Conflict(conflict) => conflict::run(context, conflict).await,
         Command::Events => events(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completions { shell } => paper::completions(context, shell),

@@ -64,6 +64,25 @@ pub(crate) fn folder_among(folders: &[(&str, &Path)], argument: &str) -> Result<
     path.and_then(|path| select::folder(folders, &path).ok()).ok_or(unknown)
 }
 
+/// The folder that holds what a path names, and the path in it. What it names need not be there;
+/// symbolic links are followed above it alone.
+pub(crate) fn path_in_folder(status: &Status, path: &Path) -> Result<(String, String), Failure> {
+    let written = absolute(path)?;
+    let (Some(parent), Some(name)) = (written.parent(), written.file_name()) else {
+        return Err(Failure::new(format!("{} is no path in a folder", path.display())));
+    };
+    // Folders know their paths without symbolic links; what is not there is taken as written.
+    let full = parent.canonicalize().unwrap_or_else(|_| parent.to_owned()).join(name);
+    let text = full.to_string_lossy().into_owned();
+    let folder = select::folder_of(status, &text).map_err(Failure::from)?;
+    let root = status.folders.iter().find(|known| known.name == folder).map(|known| &known.path);
+    let below = root.and_then(|root| full.strip_prefix(root).ok()).and_then(Path::to_str);
+    match below {
+        Some(below) if !below.is_empty() => Ok((folder, below.to_owned())),
+        _ => Err(Failure::new(format!("{} is no path in the folder {folder}", path.display()))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

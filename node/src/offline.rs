@@ -29,6 +29,12 @@ pub(crate) fn folders(home: &Path) -> Result<Vec<FolderInfo>, Failure> {
     existing(home)?.folders().map_err(|error| Failure::new(error.to_string()))
 }
 
+/// The merge tool that the home's settings name.
+pub(crate) fn mergetool(home: &Path) -> Result<Option<String>, Failure> {
+    let config = existing(home)?.config().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(config.mergetool)
+}
+
 /// The folder that an argument means, and its join code of a tier.
 pub(crate) fn share(
     home: &Path,

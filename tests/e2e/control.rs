@@ -1,24 +1,15 @@
 //! What a running node tells and is told: status, events, pausing, scanning, devices.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::files::{chmod, exists, mkdir, read, write};
 use crate::support::node::Group;
+use crate::support::process::Running;
 use crate::support::status::State;
 use crate::support::wait::{PATIENCE, poll_for, wait_until};
-
-/// Ends its process, whatever becomes of the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn up_without_json_tells_a_person_the_join_code() {
@@ -30,7 +21,7 @@ fn up_without_json_tells_a_person_the_join_code() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let mut command = node.command(&[&["up", &dir][..], &flags].concat());
     command.stdin(Stdio::null()).stdout(fs::File::create(&path).expect("a file"));
-    let mut running = Running(command.spawn().expect("the program under test starts"));
+    let mut running = Running::start(command);
     let mut text = String::new();
     wait_until("the join code is printed", || {
         text = fs::read_to_string(&path).unwrap_or_default();
@@ -99,7 +90,7 @@ fn events_are_json_lines_of_what_happens_here_and_there() {
     let path = group.base.path().join("events");
     let mut command = group.nodes[1].command(&["events"]);
     command.stdin(Stdio::null()).stdout(fs::File::create(&path).expect("a file"));
-    let mut events = Running(command.spawn().expect("the program under test starts"));
+    let mut events = Running::start(command);
     // The stream is open as soon as it tells of something; until then more happens.
     let mut count = 0;
     wait_until("an event of a local change", || {

@@ -5,6 +5,7 @@
 mod apart;
 mod command_line;
 mod conflict;
+mod conflict_commands;
 mod control;
 mod first_sync;
 mod full_disk;

@@ -1,10 +1,29 @@
-//! What a process has used, read from `/proc`.
+//! Processes that must not outlive a test, and what one has used, read from `/proc`.
 
 use std::fs;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// What `/proc` counts CPU time in. Linux fixes it for all programs at 100 a second.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Ends its process, whatever becomes of the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts a command.
+    #[track_caller]
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.spawn().expect("the program under test starts"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// CPU time that a process has used so far, in user and kernel mode, by all its threads, those
 /// that have ended included.

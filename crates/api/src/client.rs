@@ -25,6 +25,10 @@ use crate::wire::{
     ShareCode,
 };
 
+mod conflicts;
+
+pub use conflicts::Content;
+
 /// How long the node may take for what it answers out of its memory.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 

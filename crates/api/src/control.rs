@@ -1,8 +1,10 @@
 //! What the API needs of a node: the seam between HTTP and the engine.
 
 use std::future::Future;
+use std::io::Read;
 use std::path::PathBuf;
 
+use dunlin_engine::conflict::{ConflictInfo, Keep};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
 use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,15 @@ impl Fault {
         self.advice = Some(advice.into());
         self
     }
+}
+
+/// How a conflict is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Some of its sides stay as they are.
+    Keep(Keep),
+    /// The content of this file takes the place of all sides.
+    Merged(PathBuf),
 }
 
 /// What the API needs of a running node.
@@ -115,6 +126,29 @@ pub trait Control: Clone + Send + Sync + 'static {
         folder: String,
         key: String,
         value: String,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The conflicts of a folder, or the one that the thing at a path in it is a side of.
+    fn conflicts(
+        &self,
+        folder: String,
+        path: Option<String>,
+    ) -> impl Future<Output = Result<Vec<ConflictInfo>, Fault>> + Send;
+
+    /// What all sides of a conflict replaced, to read on a thread that may block.
+    fn conflict_base(
+        &self,
+        folder: String,
+        path: String,
+    ) -> impl Future<Output = Result<Box<dyn Read + Send>, Fault>> + Send;
+
+    /// Ends a conflict; with `expect`, only while its sides have these ids.
+    fn resolve_conflict(
+        &self,
+        folder: String,
+        path: String,
+        ending: Ending,
+        expect: Option<Vec<String>>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Gives a device another name.

@@ -24,6 +24,6 @@ mod token;
 pub mod wire;
 
 pub use address::ApiAddress;
-pub use client::{Client, ClientError, EventStream};
-pub use control::{Control, Fault, FaultKind};
+pub use client::{Client, ClientError, Content, EventStream};
+pub use control::{Control, Ending, Fault, FaultKind};
 pub use server::{ServeError, Server};

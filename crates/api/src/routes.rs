@@ -21,6 +21,8 @@ use crate::wire::{
 };
 use crate::{events, select};
 
+mod conflicts;
+
 /// How long a caller may take to send a request's body.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 /// The longest wait that a caller may ask for: what is longer is a slip of the finger, and would
@@ -47,6 +49,9 @@ pub(crate) fn router<C: Control>(control: C, stop: Stop) -> Router {
         .route("/v1/folders/{folder}/approve", post(approve::<C>))
         .route("/v1/folders/{folder}/undo", post(undo::<C>))
         .route("/v1/folders/{folder}/settings/{key}", put(set::<C>))
+        .route("/v1/folders/{folder}/conflicts", get(conflicts::list::<C>))
+        .route("/v1/folders/{folder}/conflicts/base", get(conflicts::base::<C>))
+        .route("/v1/folders/{folder}/conflicts/resolve", post(conflicts::resolve::<C>))
         .route("/v1/join", post(join::<C>))
         .route("/v1/scan", post(scan_all::<C>))
         .route("/v1/wait", get(wait::<C>))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dunlin_engine::conflict::Keep;
 use dunlin_engine::types::Status;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,40 @@ pub struct ShareCode {
 pub struct Setting {
     /// The new value, as it would be typed.
     pub value: String,
+}
+
+/// Query of `GET /v1/folders/{folder}/conflicts`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictPath {
+    /// Only the conflict that the thing at this path, in the folder, is a side of.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
+/// Query of `GET /v1/folders/{folder}/conflicts/base`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneConflict {
+    /// The path, in the folder, of one of its sides.
+    pub path: String,
+}
+
+/// Body of `POST /v1/folders/{folder}/conflicts/resolve`; exactly one of `keep` and `merged`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    /// The path, in the folder, of one of its sides.
+    pub path: String,
+    /// Which sides stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+    /// A file on the node's machine, absolute, whose content takes the place of all sides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
+    /// The ids of its sides: it is only resolved while it has these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Vec<String>>,
 }
 
 /// Body of `PATCH /v1/devices/{device}`.

@@ -141,6 +141,9 @@ impl VersionSettings {
 pub struct Config {
     /// The device's name.
     pub name: String,
+    /// The tool that merges conflicts, as `dunlin conflict resolve --with-tool` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mergetool: Option<String>,
     /// Its folders.
     #[serde(default, rename = "folder")]
     pub folders: Vec<FolderConfig>,

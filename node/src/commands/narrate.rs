@@ -58,6 +58,9 @@ pub(crate) fn event(event: &Event) -> Option<String> {
         Event::Conflict { folder, path } => {
             format!("{folder}: changed on two devices at once; the other version is {path}")
         }
+        Event::ConflictResolved { folder, path } => {
+            format!("{folder}: the conflict with {path} is over")
+        }
         Event::Warning { folder: Some(folder), message } => format!("{folder}: {message}"),
         Event::Warning { folder: None, message } => message.clone(),
         Event::Lagged { missed } => format!("({missed} more events were not shown)"),

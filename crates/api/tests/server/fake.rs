@@ -1,9 +1,11 @@
 //! A node that only remembers what it was asked.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use dunlin_api::{Control, Fault, FaultKind};
+use dunlin_api::{Control, Ending, Fault, FaultKind};
+use dunlin_engine::conflict::ConflictInfo;
 use dunlin_engine::limits::{DeviceLimit, LimitChange, LimitStatus};
 use dunlin_engine::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
@@ -14,6 +16,9 @@ use tokio::sync::{broadcast, watch};
 pub(crate) const NAS: &str = "12D3KooWNas";
 /// The PeerId of a device that is gone and still has limits.
 pub(crate) const GONE: &str = "12D3KooWGone";
+
+/// The size of a conflict's base.
+pub(crate) const BASE_BYTES: u64 = 1_000_000;
 
 #[derive(Clone)]
 pub(crate) struct Fake {
@@ -137,6 +142,37 @@ impl Control for Fake {
 
     async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
         self.note(format!("set {folder} {key}={value}"))
+    }
+
+    async fn conflicts(
+        &self,
+        folder: String,
+        path: Option<String>,
+    ) -> Result<Vec<ConflictInfo>, Fault> {
+        let path = path.unwrap_or_else(|| "a/b c".into());
+        Ok(vec![ConflictInfo { folder, path, sides: Vec::new(), base: None }])
+    }
+
+    async fn conflict_base(
+        &self,
+        _folder: String,
+        path: String,
+    ) -> Result<Box<dyn Read + Send>, Fault> {
+        match path.as_str() {
+            "made apart" => Err(Fault::new(FaultKind::NotFound, "they were made apart")),
+            // More than what waits for a slow reader, and than what is read at a time.
+            _ => Ok(Box::new(std::io::repeat(7).take(BASE_BYTES))),
+        }
+    }
+
+    async fn resolve_conflict(
+        &self,
+        folder: String,
+        path: String,
+        ending: Ending,
+        expect: Option<Vec<String>>,
+    ) -> Result<(), Fault> {
+        self.note(format!("resolve {folder} {path} {ending:?} {expect:?}"))
     }
 
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conflicts;
 mod fake;
 mod socket;
 mod tcp;
