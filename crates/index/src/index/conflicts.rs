@@ -281,13 +281,16 @@ mod tests {
 
     #[test]
     fn a_copy_that_is_edited_renamed_or_deleted_is_no_conflict_any_more() {
-        let edit = |replica: &mut Replica, copy: &str| {
+        fn edit(replica: &mut Replica, copy: &str) {
             replica.write(copy, "by hand");
-        };
-        let rename = |replica: &mut Replica, copy: &str| replica.rename(copy, "d/mine.txt");
-        let delete = |replica: &mut Replica, copy: &str| replica.delete(copy);
-        let by_hand: [&dyn Fn(&mut Replica, &str); 3] = [&edit, &rename, &delete];
-        for by_hand in by_hand {
+        }
+        fn rename(replica: &mut Replica, copy: &str) {
+            replica.rename(copy, "d/mine.txt");
+        }
+        fn delete(replica: &mut Replica, copy: &str) {
+            replica.delete(copy);
+        }
+        for by_hand in [edit, rename, delete] {
             let (mut a, mut b) = torn();
             let copy = format!("d/{}", only(&a).copies[0].name);
             by_hand(&mut a, &copy);
