@@ -9,7 +9,7 @@ use dunlin_index::{Batch, MemStore, Storage, StorageError};
 use dunlin_tree::fs::{Fault, Memory};
 
 /// How many key spaces a folder has.
-const SPACES: usize = 5;
+const SPACES: usize = 6;
 
 /// The database of one device; clones share it.
 #[derive(Clone, Debug)]
@@ -62,6 +62,7 @@ impl Database {
             manifests: space(2),
             meta: space(3),
             history: space(4),
+            texts: space(5),
         }
     }
 

@@ -9,6 +9,7 @@ use dunlin_engine::history::policy::Policy;
 use dunlin_engine::manifests::ManifestStore;
 use dunlin_engine::serve::FolderBlocks;
 use dunlin_engine::take_up::{self, Start};
+use dunlin_engine::texts::TextStore;
 use dunlin_identity::{Admission, DeviceId, Hash};
 use dunlin_index::{Config, Millis, Signer};
 use dunlin_tree::disk::DiskTable;
@@ -179,6 +180,7 @@ impl Device {
             fs,
             rows: Arc::new(rows),
             manifests: ManifestStore::new(spaces.manifests),
+            texts: TextStore::new(spaces.texts),
         };
         let folder = Folder::new(parts);
         let rescan_at = wall + RESCAN_MS;

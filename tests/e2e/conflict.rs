@@ -11,16 +11,16 @@ fn contents(group: &Group, i: usize, dir: &str) -> BTreeMap<String, Vec<u8>> {
     names(&dir).into_iter().map(|name| (name.clone(), read(dir.join(name)))).collect()
 }
 
-/// A folder in which both edited `dir/file.txt` apart, and which is together again.
+/// A folder in which both edited `dir/file.jpg` apart, and which is together again.
 fn conflicted() -> Group {
     let mut group = Group::new(3);
     group.start(&[0, 1]);
     std::fs::create_dir(group.nodes[0].at("dir")).expect("a directory");
-    write(group.nodes[0].at("dir/file.txt"), "the common ancestor");
+    write(group.nodes[0].at("dir/file.jpg"), "the common ancestor");
     group.converge(&[0, 1]);
     group.stop(&[0, 1]);
-    write(group.nodes[0].at("dir/file.txt"), "as A wrote it");
-    write(group.nodes[1].at("dir/file.txt"), "as B wrote it, and longer");
+    write(group.nodes[0].at("dir/file.jpg"), "as A wrote it");
+    write(group.nodes[1].at("dir/file.jpg"), "as B wrote it, and longer");
     group.start(&[0, 1]);
     group.converge(&[0, 1]);
     group
@@ -31,7 +31,7 @@ fn both_edit_one_file_apart_and_one_keeps_the_name_and_one_copy_stands_beside_it
     let mut group = conflicted();
     let both = contents(&group, 0, "dir");
     assert_eq!(both.len(), 2, "one winner and one copy: {:?}", both.keys());
-    assert!(both.contains_key("file.txt"), "the name itself is gone: {:?}", both.keys());
+    assert!(both.contains_key("file.jpg"), "the name itself is gone: {:?}", both.keys());
     let mut texts: Vec<&[u8]> = both.values().map(Vec::as_slice).collect();
     texts.sort_unstable();
     assert_eq!(texts, [&b"as A wrote it"[..], b"as B wrote it, and longer"]);
@@ -46,15 +46,15 @@ fn both_edit_one_file_apart_and_one_keeps_the_name_and_one_copy_stands_beside_it
     }
 
     // Editing and renaming the winner leaves the copy alone.
-    let copy = both.keys().find(|name| *name != "file.txt").expect("a copy").clone();
-    write(group.nodes[0].at("dir/file.txt"), "edited after the conflict");
+    let copy = both.keys().find(|name| *name != "file.jpg").expect("a copy").clone();
+    write(group.nodes[0].at("dir/file.jpg"), "edited after the conflict");
     group.converge(&[0, 1, 2]);
-    rename(group.nodes[1].at("dir/file.txt"), group.nodes[1].at("dir/renamed.txt"));
+    rename(group.nodes[1].at("dir/file.jpg"), group.nodes[1].at("dir/renamed.jpg"));
     group.converge(&[0, 1, 2]);
     for i in 0..3 {
         let now = contents(&group, i, "dir");
         assert_eq!(
-            now.get("renamed.txt").map(Vec::as_slice),
+            now.get("renamed.jpg").map(Vec::as_slice),
             Some(&b"edited after the conflict"[..])
         );
         assert_eq!(now.get(&copy), both.get(&copy), "the copy on {}", group.nodes[i].name);
@@ -64,7 +64,7 @@ fn both_edit_one_file_apart_and_one_keeps_the_name_and_one_copy_stands_beside_it
     remove(group.nodes[2].at("dir").join(&copy));
     group.converge(&[0, 1, 2]);
     for i in 0..3 {
-        assert_eq!(names(group.nodes[i].at("dir")), ["renamed.txt"]);
+        assert_eq!(names(group.nodes[i].at("dir")), ["renamed.jpg"]);
         assert_eq!(group.nodes[i].folder().conflicts, 0);
     }
 }

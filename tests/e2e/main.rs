@@ -22,4 +22,5 @@ mod save_patterns;
 mod stranger;
 #[path = "../support/mod.rs"]
 mod support;
+mod texts;
 mod vanished;

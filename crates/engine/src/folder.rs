@@ -25,6 +25,7 @@ use dunlin_blocks::{BlockRef, FileHash};
 use dunlin_identity::{DeviceId, Hash};
 use dunlin_index::sync::{Out, Replicator, SyncError, SyncMessage};
 use dunlin_index::{EntryId, Index, Millis, RelPath, Signer, Storage};
+use dunlin_text::Patterns;
 use dunlin_tree::disk::{DiskTable, RowId};
 use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
 use dunlin_tree::ignore::IgnoreRules;
@@ -35,6 +36,7 @@ use crate::download::DownloadError;
 use crate::history::HistoryLog;
 use crate::history::policy::Policy;
 use crate::manifests::ManifestStore;
+use crate::texts::TextStore;
 
 use crate::types::{Event, FolderState, Problem};
 
@@ -50,6 +52,7 @@ mod rows;
 mod sweep;
 #[cfg(test)]
 mod testing;
+mod texts;
 mod upkeep;
 
 pub(crate) use conflicts::device_name;
@@ -120,6 +123,8 @@ pub struct Parts<F, S: Storage> {
     pub manifests: ManifestStore<S>,
     /// What files held before.
     pub history: HistoryParts<S>,
+    /// Where it is kept what texts are made of.
+    pub texts: TextStore<S>,
     /// What [`Folder::applied`] said when the last run was whole.
     pub applied: Option<Hash>,
     /// Whether the last run ended without [`Folder::close`].
@@ -150,6 +155,9 @@ pub struct Folder<F, S: Storage> {
     kept: BTreeMap<RowId, Hash>,
     packing: pack::Packing,
     sweeping: sweep::Sweeping,
+    texts: TextStore<S>,
+    /// Which names are those of texts.
+    patterns: Patterns,
     applied: Option<Hash>,
     after_crash: bool,
     /// Files that were found empty after a crash.
@@ -212,6 +220,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             kept: BTreeMap::new(),
             packing: pack::Packing::default(),
             sweeping: sweep::Sweeping::new(),
+            texts: parts.texts,
+            patterns: Patterns::default(),
             applied: parts.applied,
             after_crash: parts.after_crash,
             suspects: BTreeMap::new(),
@@ -585,7 +595,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn missed(&mut self, root: &Hash, now: Millis) {
-        self.needs.missed(root);
+        self.dirty.extend(self.needs.missed(root));
         self.missed_retry_at.get_or_insert(now + MISSED_RETRY_MS);
     }
 

@@ -21,6 +21,7 @@ pub mod pair;
 pub mod runner;
 pub mod serve;
 pub mod take_up;
+pub mod texts;
 pub mod types;
 
 mod book;

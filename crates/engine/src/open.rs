@@ -65,6 +65,7 @@ fn spaces_of(store: &SledStore, folder: FolderId, space: &[u8]) -> Spaces<SledSp
         manifests: space(b'm'),
         meta: space(b's'),
         history: space(b'h'),
+        texts: space(b't'),
     }
 }
 
@@ -107,7 +108,7 @@ fn open(
         versions: open.versions,
     };
     let parts = take_up(start, now).map_err(|error| say(&error))?;
-    let manifests = parts.manifests.clone();
+    let (manifests, texts) = (parts.manifests.clone(), parts.texts.clone());
     let readable = Arc::new(DiskTable::open(spaces.rows).map_err(|error| say(&error))?);
     let watcher = watch(&open.path, commands);
     if let Err(error) = &watcher {
@@ -123,6 +124,7 @@ fn open(
         fs: Arc::clone(&fs),
         rows: Arc::clone(&readable),
         manifests: manifests.clone(),
+        texts,
     }));
     let shell = Shell {
         folder,

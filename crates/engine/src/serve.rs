@@ -13,6 +13,7 @@ use crate::folder::table_error;
 use crate::history::object;
 use crate::manifests::ManifestStore;
 use crate::network::ServeBlocks;
+use crate::texts::TextStore;
 
 /// Reads a block from any file of this folder that holds it, and checks its hash. A file that has
 /// changed or gone is passed over.
@@ -100,7 +101,7 @@ pub(crate) fn read_whole(file: &dyn ReadAt, offset: u64, len: u32) -> Option<Vec
     Some(data)
 }
 
-/// The blocks of one folder, manifest pieces and kept versions included.
+/// The blocks of one folder; manifest pieces, kept versions and states of texts included.
 pub struct FolderBlocks<F, S: Storage> {
     /// The user's files.
     pub fs: Arc<F>,
@@ -108,6 +109,8 @@ pub struct FolderBlocks<F, S: Storage> {
     pub rows: Arc<DiskTable<S>>,
     /// Manifest pieces.
     pub manifests: ManifestStore<S>,
+    /// The states of texts.
+    pub texts: TextStore<S>,
 }
 
 impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
@@ -115,15 +118,25 @@ impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
         let mut reader = BlockReader::new(&*self.fs, &self.rows);
         let mut read = |hash| match reader.read(hash) {
             Ok(Some(data)) => Some(data),
-            Ok(None) => match self.manifests.get(hash) {
-                Ok(None) => read_kept(&*self.fs, &self.manifests, hash).ok().flatten(),
-                piece => piece.ok().flatten(),
-            },
+            Ok(None) => self.read_apart(hash),
             Err(error) => {
                 tracing::warn!(%error, "a block could not be looked up");
                 None
             }
         };
         hashes.iter().map(&mut read).collect()
+    }
+}
+
+impl<F: Fs, S: Storage + Sync> FolderBlocks<F, S> {
+    /// Reads what is in no file of the folder.
+    fn read_apart(&self, hash: &Hash) -> Option<Bytes> {
+        if let Ok(Some(piece)) = self.manifests.get(hash) {
+            return Some(piece);
+        }
+        if let Ok(Some(state)) = self.texts.find(hash) {
+            return Some(state).filter(|state| address(state) == *hash);
+        }
+        read_kept(&*self.fs, &self.manifests, hash).ok().flatten()
     }
 }

@@ -16,6 +16,7 @@ use crate::folder::{HistoryParts, Parts};
 use crate::history::policy::Policy;
 use crate::history::{HistoryError, HistoryLog};
 use crate::manifests::ManifestStore;
+use crate::texts::TextStore;
 
 /// The key, in a folder's own space for settings, of the state that was whole on disk.
 pub const APPLIED_KEY: &[u8] = b"applied";
@@ -35,6 +36,8 @@ pub struct Spaces<S> {
     pub rows: S,
     /// Manifest pieces.
     pub manifests: S,
+    /// What texts are made of.
+    pub texts: S,
     /// Settings of the folder itself.
     pub meta: S,
     /// The history.
@@ -114,6 +117,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     let manifests = ManifestStore::new(spaces.manifests);
     manifests.sweep(&rows)?;
     let log = HistoryLog::open(&*fs, spaces.history, seed)?;
+    let texts = TextStore::new(spaces.texts);
     let applied = spaces.meta.get(APPLIED_KEY)?;
     let applied = applied.and_then(|bytes| bytes.try_into().ok()).map(Hash);
 
@@ -132,6 +136,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
         marker,
         manifests,
         history: HistoryParts { log, policy: versions },
+        texts,
         applied,
         after_crash,
     })

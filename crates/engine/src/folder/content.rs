@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dunlin_blocks::{BlockRef, FileHash, SMALL_MAX};
+use dunlin_blocks::{BLOCK_MAX, BlockRef, FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
 use dunlin_index::EntryId;
 use dunlin_tree::fs::TempName;
@@ -31,9 +31,27 @@ enum State {
     NoSource,
 }
 
+/// How a content is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A small file: one block.
+    Small,
+    /// A file by its manifest, into a temporary file.
+    Large,
+    /// The state of a text: one block, whatever its size.
+    State,
+}
+
+impl Shape {
+    fn of_file(size: u64) -> Self {
+        if size <= SMALL_MAX { Self::Small } else { Self::Large }
+    }
+}
+
 #[derive(Debug)]
 struct Want {
     size: u64,
+    shape: Shape,
     entries: BTreeSet<EntryId>,
     state: State,
 }
@@ -51,6 +69,8 @@ pub(super) struct Needs {
     small_bytes_in_flight: u64,
     downloads: usize,
     blobs: BTreeMap<Hash, Bytes>,
+    /// States of texts that no connected peer has.
+    lacking: BTreeSet<Hash>,
     ready: BTreeMap<Hash, (TempName, FileHash)>,
 }
 
@@ -66,9 +86,25 @@ impl Needs {
 
     /// Notes that `entry` lacks the content `root`.
     pub(super) fn want(&mut self, root: Hash, size: u64, entry: EntryId) {
+        self.want_as(root, size, entry, Shape::of_file(size));
+    }
+
+    /// Notes that `entry` lacks the state of a text, which is one block.
+    pub(super) fn want_state(&mut self, hash: Hash, size: u64, entry: EntryId) {
+        if size <= u64::from(BLOCK_MAX) && !self.lacking.contains(&hash) {
+            self.want_as(hash, size, entry, Shape::State);
+        }
+    }
+
+    /// Whether no connected peer has the state of a text.
+    pub(super) fn is_lacking(&self, hash: &Hash) -> bool {
+        self.lacking.contains(hash)
+    }
+
+    fn want_as(&mut self, root: Hash, size: u64, entry: EntryId, shape: Shape) {
         let want = self.wants.entry(root).or_insert_with(|| {
             self.queue.insert((size, root));
-            Want { size, entries: BTreeSet::new(), state: State::Waiting }
+            Want { size, shape, entries: BTreeSet::new(), state: State::Waiting }
         });
         if want.entries.is_empty() {
             self.bytes += want.size;
@@ -99,11 +135,11 @@ impl Needs {
     }
 
     /// Frees the place of a want that is not in flight any more.
-    fn landed(&mut self, size: u64, state: State) {
+    fn landed(&mut self, size: u64, shape: Shape, state: State) {
         if state != State::InFlight {
             return;
         }
-        if size <= SMALL_MAX {
+        if shape != Shape::Large {
             self.small_in_flight -= 1;
             self.small_bytes_in_flight -= size;
         } else {
@@ -117,7 +153,8 @@ impl Needs {
         let mut small = Vec::new();
         let mut started = Vec::new();
         for &(size, root) in &self.queue {
-            if size <= SMALL_MAX {
+            let shape = self.wants.get(&root).map_or(Shape::of_file(size), |want| want.shape);
+            if shape != Shape::Large {
                 let full = self.small_in_flight >= SMALL_IN_FLIGHT
                     || self.small_bytes_in_flight + size > BLOB_CACHE_BYTES as u64;
                 if full {
@@ -125,11 +162,15 @@ impl Needs {
                 }
                 self.small_in_flight += 1;
                 self.small_bytes_in_flight += size;
-                let len = u32::try_from(size).expect("a small content is below 4 GiB");
+                let len = u32::try_from(size).expect("a block is below 4 GiB");
                 small.push(BlockRef { hash: root, len });
             } else {
                 if self.downloads >= DOWNLOADS_MAX {
-                    break;
+                    // Behind the longest state there are only files.
+                    if size > u64::from(BLOCK_MAX) {
+                        break;
+                    }
+                    continue;
                 }
                 self.downloads += 1;
                 let temp = temp_for_content(&root);
@@ -151,13 +192,13 @@ impl Needs {
 
     fn set_state(&mut self, root: &Hash, state: State) -> BTreeSet<EntryId> {
         let Some(want) = self.wants.get_mut(root) else { return BTreeSet::new() };
-        let (size, before) = (want.size, want.state);
+        let (size, shape, before) = (want.size, want.shape, want.state);
         want.state = state;
         let entries = want.entries.clone();
         if entries.is_empty() {
             self.wants.remove(root);
         }
-        self.landed(size, before);
+        self.landed(size, shape, before);
         entries
     }
 
@@ -170,9 +211,16 @@ impl Needs {
         entries
     }
 
-    /// No connected peer has it: it waits for another peer, or for news of one.
-    pub(super) fn missed(&mut self, root: &Hash) {
-        self.set_state(root, State::NoSource);
+    /// No connected peer has it: it waits for another peer, or for news of one. Returns the entries
+    /// that can do without it: texts come without their states then.
+    pub(super) fn missed(&mut self, root: &Hash) -> BTreeSet<EntryId> {
+        let is_state = self.wants.get(root).is_some_and(|want| want.shape == Shape::State);
+        let entries = self.set_state(root, State::NoSource);
+        if !is_state {
+            return BTreeSet::new();
+        }
+        self.lacking.insert(*root);
+        entries
     }
 
     /// A large content is complete in its temporary file; returns the entries that wait for it.
@@ -191,6 +239,7 @@ impl Needs {
 
     /// Everything that had no source is asked for again.
     pub(super) fn peers_changed(&mut self) {
+        self.lacking.clear();
         for (root, want) in &mut self.wants {
             if want.state == State::NoSource {
                 want.state = State::Waiting;

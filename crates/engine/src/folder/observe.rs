@@ -17,6 +17,7 @@ use super::history::End;
 use super::rows::{
     blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content, table_error,
 };
+use super::texts::Draft;
 use super::{Action, Folder};
 use crate::history::How;
 use crate::types::{Event, Problem};
@@ -403,17 +404,21 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         match stat.kind {
-            FileKind::Directory => self.adopt_or_create(path, stat, &Content::Directory, None, now),
+            FileKind::Directory => {
+                let draft = Draft::plain(Content::Directory);
+                self.adopt_or_create(path, stat, draft, None, now)
+            }
             FileKind::Symlink => {
                 let target = self.fs.read_link(path)?;
-                self.adopt_or_create(path, stat, &Content::Symlink { target }, None, now)
+                let draft = Draft::plain(Content::Symlink { target });
+                self.adopt_or_create(path, stat, draft, None, now)
             }
             FileKind::File if stat.size <= SMALL_MAX => {
                 let data = self.read_small(path, &stat)?;
                 let root = Hash(*blake3::hash(&data).as_bytes());
-                let content = file_content(root, &stat);
+                let draft = self.draft(None, path, file_content(root, &stat), &data)?;
                 batch.inline(data);
-                self.adopt_or_create(path, stat, &content, None, now)
+                self.adopt_or_create(path, stat, draft, None, now)
             }
             FileKind::File => {
                 self.hash_later(path, stat);
@@ -455,10 +460,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         &mut self,
         path: &RelPath,
         stat: Stat,
-        content: &Content,
+        draft: Draft,
         hash: Option<&FileHash>,
         now: Millis,
     ) -> Result<(), Refused> {
+        let content = &draft.content;
         let (parent_row, parent, name) = self.parent_of(path)?;
         let shown = self.index.lookup(parent, &name)?;
         let mut key = None;
@@ -484,6 +490,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.rows.put(&row)?;
         self.remember_blocks(row.id, content, hash)?;
         if !adopted {
+            self.keep_draft(&row, draft)?;
             self.local_event(path, "created");
         }
         Ok(())
@@ -536,14 +543,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         match stat.kind {
             FileKind::Symlink => {
                 let target = self.fs.read_link(path)?;
-                self.rewrite(row, path, stat, &Content::Symlink { target }, None, now)
+                self.rewrite(row, path, stat, Draft::plain(Content::Symlink { target }), None, now)
             }
             FileKind::File if stat.size <= SMALL_MAX => {
                 let data = self.read_small(path, &stat)?;
                 let root = Hash(*blake3::hash(&data).as_bytes());
-                let content = file_content(root, &stat);
-                batch.inline(data);
-                self.rewrite(row, path, stat, &content, None, now)
+                let draft = self.draft(Some(&row), path, file_content(root, &stat), &data)?;
+                batch.inline(draft.inline(data));
+                self.rewrite(row, path, stat, draft, None, now)
             }
             FileKind::File => {
                 self.hash_later(path, stat);
@@ -578,26 +585,36 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         mut row: Row,
         path: &RelPath,
         stat: Stat,
-        content: &Content,
+        draft: Draft,
         hash: Option<&FileHash>,
         now: Millis,
     ) -> Result<(), Refused> {
+        let content = draft.content.clone();
         let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
-        if !holds(&row, content) {
-            let by = Some(self.signer.device());
-            self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
-        }
-        if !holds(&row, content) || touched {
-            row.item = self.index.write(now, &row.item, content.clone())?;
+        let put_before = self.put_before(&row, &content)?;
+        let written = put_before.is_none() && (!holds(&row, &content) || touched);
+        if let Some(key) = put_before {
+            row.item = key;
+        } else if written {
+            if !holds(&row, &content) {
+                self.keep_text(&row, path, now)?;
+                let by = Some(self.signer.device());
+                self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
+            }
+            let also = self.also(&row)?;
+            row.item = self.index.write_merged(now, &row.item, &also, content.clone())?;
             self.local_event(path, "written");
         }
         if row.stat.mode != stat.mode && row.kind == Kind::File {
             row.item = self.set_mode(&row, stat.mode, now)?;
         }
         row.stat = stat;
-        set_content(&mut row, content);
+        set_content(&mut row, &content);
         self.rows.put(&row)?;
-        Ok(self.remember_blocks(row.id, content, hash)?)
+        if written {
+            self.keep_draft(&row, draft)?;
+        }
+        Ok(self.remember_blocks(row.id, &content, hash)?)
     }
 
     /// A large file has been hashed.
@@ -639,13 +656,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if !current.same_version(&stat) || hash.size != stat.size {
             return Err(Refused::Again);
         }
+        let row = self.rows.find(path)?;
         let content = file_content(hash.root, &current);
-        match self.rows.find(path)? {
+        let draft = if self.may_be_text(path, current.size) {
+            let bytes = self.read_small(path, &current)?;
+            self.draft(row.as_ref(), path, content, &bytes)?
+        } else {
+            Draft::plain(content)
+        };
+        match row {
             Some(row) if row.kind == Kind::File => {
-                self.rewrite(row, path, current, &content, Some(hash), now)
+                self.rewrite(row, path, current, draft, Some(hash), now)
             }
             Some(_) => Err(Refused::Again),
-            None => self.adopt_or_create(path, current, &content, Some(hash), now),
+            None => self.adopt_or_create(path, current, draft, Some(hash), now),
         }
     }
 
@@ -689,7 +713,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.vanished(child.id, &below, now)?;
             }
         } else {
-            self.index.delete(now, &row.item).or_else(ignore_not_shown)?;
+            let also = self.also(&row)?;
+            self.index.delete_merged(now, &row.item, &also).or_else(ignore_not_shown)?;
         }
         self.ended_tree(&row, path, now)?;
         self.forget_rows(&row)?;

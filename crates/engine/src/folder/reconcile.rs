@@ -21,8 +21,10 @@ use super::observe::aside_name;
 use super::rows::{
     holds, new_row, path_in, path_of, row_of_directory, set_content, table_error, total,
 };
+use super::texts::{Prepared, storage};
 use super::{Folder, Held};
 use crate::history::How;
+use crate::texts::{Base, address_of};
 use crate::types::Event;
 
 /// More passes than this in one go are left for later, so that events are not starved.
@@ -53,14 +55,18 @@ struct Staged {
     row: Option<Row>,
     temp: TempName,
     hash: Option<FileHash>,
+    /// What a text is made of.
+    base: Option<Base>,
 }
 
 #[derive(Default)]
-struct Pass {
+pub(super) struct Pass {
     batch: BTreeSet<EntryId>,
     visited: BTreeSet<EntryId>,
     depth: usize,
     staged: Vec<Staged>,
+    /// Texts that are ready, by their roots.
+    pub(super) texts: BTreeMap<Hash, Prepared>,
     deletions: Vec<Row>,
     /// Rows of directories that are as they should be. They outlive the pass: directories are
     /// deleted at its end.
@@ -148,8 +154,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Blocked> {
         self.needs.release(entry);
-        let mut items = self.index.items(entry)?;
         let mut rows = self.rows.by_entry(entry)?;
+        let mut items = self.settle_texts(entry, &rows, pass)?;
         if let [shown] = items.as_slice()
             && shown.key.entry != entry
         {
@@ -471,7 +477,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (root, size) = match &item.content {
             Content::Symlink { target } => {
                 self.fs.temp_symlink(&temp, target)?;
-                pass.staged.push(Staged { item, row, temp, hash: None });
+                pass.staged.push(Staged { item, row, temp, hash: None, base: None });
                 return Ok(());
             }
             Content::File { root, size, .. } => (*root, *size),
@@ -480,10 +486,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return Ok(());
             }
         };
+        if let Some(prepared) = pass.texts.get(&root).cloned() {
+            return self.stage_text(item, row, prepared, pass);
+        }
         if size > SMALL_MAX {
             match self.needs.take_ready(&root) {
                 Some((temp, hash)) => {
-                    pass.staged.push(Staged { item, row, temp, hash: Some(hash) });
+                    let hash = Some(hash);
+                    pass.staged.push(Staged { item, row, temp, hash, base: None });
                 }
                 None => self.needs.want(root, size, item.key.entry),
             }
@@ -493,16 +503,39 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.needs.want(root, size, item.key.entry);
             return Ok(());
         };
+        self.write_temp(&temp, &item, &data)?;
+        let base = Base::of_fresh(&item, &data);
+        pass.staged.push(Staged { item, row, temp, hash: None, base });
+        Ok(())
+    }
+
+    /// Writes a content that is in memory into a temporary file.
+    fn write_temp(&self, temp: &TempName, item: &Item, data: &[u8]) -> Result<(), Blocked> {
+        let size = data.len() as u64;
         // What an earlier run left there may be longer.
-        let file = self.fs.temp_create(&temp, size)?;
+        let file = self.fs.temp_create(temp, size)?;
         if file.stat()?.size > 0 {
             file.set_len(0)?;
         }
-        file.write_at(&data, 0)?;
+        file.write_at(data, 0)?;
         // Zeros at the end are left out as a hole.
         file.set_len(size)?;
-        dress(&*file, &item)?;
-        pass.staged.push(Staged { item, row, temp, hash: None });
+        Ok(dress(&*file, item)?)
+    }
+
+    /// Brings a text that was made of its versions' states into a temporary file.
+    fn stage_text(
+        &mut self,
+        item: Item,
+        row: Option<Row>,
+        prepared: Prepared,
+        pass: &mut Pass,
+    ) -> Result<(), Blocked> {
+        let temp = temp_for(&item);
+        self.write_temp(&temp, &item, &prepared.text)?;
+        let hash = prepared.hash();
+        let base = Some(prepared.base);
+        pass.staged.push(Staged { item, row, temp, hash, base });
         Ok(())
     }
 
@@ -556,7 +589,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn install(&mut self, staged: Staged, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        let Staged { item, row, temp, hash } = staged;
+        let Staged { item, row, temp, hash, base } = staged;
         let entry = item.key.entry;
         let row = match row {
             Some(row) => self.rows.get(row.id)?,
@@ -577,6 +610,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         }
         let path = path_in(&self.rows, parent, &item.name)?;
+        if let (Some(row), Some(base)) = (&row, &base)
+            && base.versions.len() > 1
+        {
+            // After a crash, what is put there now must not be taken for the user's edit.
+            self.texts.put(row.id, base).and_then(|()| self.texts.flush()).map_err(storage)?;
+        }
         let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;
         if let (Installed::Replaced { version, .. }, Some(row)) = (&installed, &row) {
             let by = item.key.dot.map(|dot| dot.author.device);
@@ -601,6 +640,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 };
                 self.rows.put(&row)?;
                 self.remember_blocks(row.id, &item.content, hash.as_ref())?;
+                match &base {
+                    Some(base) => self.texts.put(row.id, base).map_err(storage)?,
+                    // What a text is made of is read from the file.
+                    None if address_of(&item.content).is_some() => {
+                        pass.again.insert(entry);
+                    }
+                    None => {}
+                }
                 self.applied_event(&path, change);
             }
             Installed::Surprise { temp_left, .. } => {

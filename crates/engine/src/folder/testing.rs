@@ -76,6 +76,7 @@ impl Rig {
             manifests: MemStore::new(),
             meta: MemStore::new(),
             history: MemStore::new(),
+            texts: MemStore::new(),
         };
         let folder = open(&disk, &spaces, NOW);
         let mut rig = Self { disk, folder, now: NOW, spaces };
@@ -130,8 +131,8 @@ impl Rig {
     pub(crate) fn restart(&mut self, power_cut: bool) {
         if power_cut {
             self.disk.crash();
-            let Spaces { index, rows, manifests, meta, history } = &self.spaces;
-            [index, rows, manifests, meta, history].into_iter().for_each(MemStore::crash);
+            let Spaces { index, rows, manifests, meta, history, texts } = &self.spaces;
+            [index, rows, manifests, meta, history, texts].into_iter().for_each(MemStore::crash);
         } else {
             self.disk.heal();
         }

@@ -2,11 +2,12 @@
 //! wrong with a member's log is told.
 
 use dunlin_identity::DeviceId;
-use dunlin_index::{MergeError, Millis, Storage};
+use dunlin_index::{IndexError, MergeError, Millis, Storage};
 use dunlin_tree::fs::Fs;
 use dunlin_tree::versions::Policy;
 
 use super::Folder;
+use super::rows::table_error;
 use crate::types::Event;
 
 /// How often the version store is brought within its bounds.
@@ -35,6 +36,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             Ok(pruned) if pruned.batches > 0 => self.forget_pruned(),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "old versions stay"),
+        }
+        let rows = &self.rows;
+        let gone = |row| rows.get(row).map(|row| row.is_none()).map_err(table_error);
+        if let Err(error) = self.texts.sweep::<IndexError>(gone) {
+            tracing::warn!(%error, "what deleted texts were made of stays");
         }
         let temps = self.fs.temp_list().unwrap_or_default();
         for (temp, stat) in temps {

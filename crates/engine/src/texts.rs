@@ -1,0 +1,155 @@
+//! Texts that merge: what is kept beside a text's file so that an edit of it becomes operations,
+//! and so that versions made apart become one.
+//!
+//! An editor leaves nothing but the new bytes. So for every text on this disk its *base* is kept:
+//! the versions that the file was made of, each with its state. An edit is compared with the base;
+//! a version that arrives is merged with others by their states. Nobody writes a record about a
+//! merge: whoever has the states makes the same text of them.
+//!
+//! # Limits
+//! A text without a base (the database was lost, say) begins a new lineage with the next edit, and
+//! versions of two lineages stand side by side, as those of any other file.
+
+mod store;
+
+use bytes::Bytes;
+use dunlin_blocks::hash_bytes;
+use dunlin_identity::Hash;
+use dunlin_index::{Content, Dot, Item, Text};
+use dunlin_text::{Client, Doc, RULES, TextError, breaks, is_text, merge, must_compact};
+
+pub use store::TextStore;
+
+/// One version of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The change that made it.
+    pub dot: Dot,
+    /// What its record says.
+    pub content: Content,
+    /// Its state; of a fresh one the text itself, from which the state follows. Among several
+    /// versions a fresh one needs none, since the others have grown from it.
+    pub data: Bytes,
+}
+
+/// What a file on this disk was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The root of the file's content.
+    pub root: Hash,
+    /// The versions, the one that the view shows first.
+    pub versions: Vec<Version>,
+}
+
+impl Base {
+    /// The base of a file that holds a fresh version; none for any other item.
+    pub(crate) fn of_fresh(item: &Item, data: &[u8]) -> Option<Self> {
+        let (dot, content) = (item.key.dot?, item.content.clone());
+        let version = Version { dot, content, data: Bytes::copy_from_slice(data) };
+        let (root, _) = address_of(&version.content).filter(|_| version.is_fresh())?;
+        Some(Self { root, versions: vec![version] })
+    }
+
+    /// The versions' dots, the shown one first.
+    pub fn dots(&self) -> Vec<Dot> {
+        self.versions.iter().map(|version| version.dot).collect()
+    }
+
+    /// The text that the versions come to.
+    pub(crate) fn text(&self) -> Option<String> {
+        let docs = docs_of(&self.versions).ok()?;
+        united(&docs).ok().map(|doc| doc.text().to_owned())
+    }
+
+    /// The dots of all but the shown one.
+    pub fn also(&self) -> Vec<Dot> {
+        self.versions.iter().skip(1).map(|version| version.dot).collect()
+    }
+}
+
+/// Under which hash a version's data is kept and asked for, and its length; none for what is no
+/// text.
+pub fn address_of(content: &Content) -> Option<(Hash, u64)> {
+    match content {
+        Content::File { text: Some(Text::Fresh { .. }), root, size, .. } => Some((*root, *size)),
+        Content::File { text: Some(Text::Grown { state, size, .. }), .. } => {
+            Some((*state, u64::from(*size)))
+        }
+        _ => None,
+    }
+}
+
+impl Version {
+    /// Whether a lineage begins with it.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(&self.content, Content::File { text: Some(Text::Fresh { .. }), .. })
+    }
+
+    /// The state, checked against what the record says: whoever wrote it may be lying.
+    fn doc(&self) -> Result<Doc, TextError> {
+        let doc = match &self.content {
+            Content::File { text: Some(Text::Fresh { rules: RULES }), .. } => {
+                Doc::fresh(is_text(&self.data).ok_or(TextError::Malformed("it is no text"))?)?
+            }
+            Content::File { text: Some(Text::Grown { rules: RULES, .. }), .. } => {
+                Doc::decode(&self.data)?
+            }
+            _ => return Err(TextError::Malformed("it follows other rules")),
+        };
+        let says = matches!(&self.content, Content::File { root, .. }
+            if *root == hash_bytes(doc.text().as_bytes()).root);
+        if says { Ok(doc) } else { Err(TextError::Malformed("it says another text")) }
+    }
+}
+
+/// The text that one version's state holds; none when the state is not what the record says.
+pub fn text_of(version: &Version) -> Option<String> {
+    version.doc().ok().map(|doc| doc.text().to_owned())
+}
+
+/// The documents of versions. Those that have grown hold all of what they have grown from.
+fn docs_of(versions: &[Version]) -> Result<Vec<Doc>, TextError> {
+    let counts = |version: &&Version| versions.len() == 1 || !version.is_fresh();
+    versions.iter().filter(counts).map(Version::doc).collect()
+}
+
+fn united(docs: &[Doc]) -> Result<Doc, TextError> {
+    let states: Vec<&[u8]> = docs.iter().map(Doc::encode).collect();
+    merge(&states)
+}
+
+/// What versions made apart come to; none when they cannot be merged, or when the merge of what
+/// each parses would not parse (`name` tells as what). All who have the states find the same.
+pub fn merged(name: &str, versions: &[Version]) -> Option<String> {
+    let docs = docs_of(versions).ok()?;
+    let doc = united(&docs).ok()?;
+    let sides: Vec<&str> = docs.iter().map(Doc::text).collect();
+    (!breaks(name, &sides, doc.text())).then(|| doc.text().to_owned())
+}
+
+/// What the next version of a text carries, and its data, when `client` has made `text` of what
+/// `base` says; without a base, or where the states have grown too long, a lineage begins.
+pub fn next_version(base: Option<&Base>, client: Client, text: &str) -> (Text, Bytes) {
+    base.and_then(|base| grown(base, client, text))
+        .unwrap_or_else(|| (Text::Fresh { rules: RULES }, Bytes::copy_from_slice(text.as_bytes())))
+}
+
+fn grown(base: &Base, client: Client, text: &str) -> Option<(Text, Bytes)> {
+    let (_, lineage) = base.versions.first()?.content.lineage()?;
+    let mut doc = united(&docs_of(&base.versions).ok()?).ok()?;
+    if let [only] = base.versions.as_slice()
+        && doc.text() == text
+        && let Content::File { text: Some(same), .. } = &only.content
+    {
+        // Only its time has changed.
+        return Some((same.clone(), only.data.clone()));
+    }
+    doc.edit(client, text).ok()?;
+    let state = doc.encode();
+    if must_compact(state.len(), text.len()) {
+        return None;
+    }
+    let size = u32::try_from(state.len()).ok()?;
+    let grown = Text::Grown { rules: RULES, lineage, state: Hash::of(state), size };
+    Some((grown, Bytes::copy_from_slice(state)))
+}
