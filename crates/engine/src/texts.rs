@@ -16,7 +16,9 @@ use bytes::Bytes;
 use dunlin_blocks::hash_bytes;
 use dunlin_identity::Hash;
 use dunlin_index::{Content, Dot, Item, Text};
-use dunlin_text::{Client, Doc, RULES, TextError, breaks, is_text, merge, must_compact};
+use dunlin_text::{
+    Client, Doc, RULES, TextError, breaks, is_text, may_compact, merge, must_compact,
+};
 
 pub use store::TextStore;
 
@@ -128,13 +130,14 @@ pub fn merged(name: &str, versions: &[Version]) -> Option<String> {
 }
 
 /// What the next version of a text carries, and its data, when `client` has made `text` of what
-/// `base` says; without a base, or where the states have grown too long, a lineage begins.
-pub fn next_version(base: Option<&Base>, client: Client, text: &str) -> (Text, Bytes) {
-    base.and_then(|base| grown(base, client, text))
-        .unwrap_or_else(|| (Text::Fresh { rules: RULES }, Bytes::copy_from_slice(text.as_bytes())))
+/// `base` says. Without a base a lineage begins; also where the state has grown too long, or, when
+/// all members have seen the base (`seen`), so long that it is worth it.
+pub fn next_version(base: Option<&Base>, client: Client, text: &str, seen: bool) -> (Text, Bytes) {
+    let begun = || (Text::Fresh { rules: RULES }, Bytes::copy_from_slice(text.as_bytes()));
+    base.and_then(|base| grown(base, client, text, seen)).unwrap_or_else(begun)
 }
 
-fn grown(base: &Base, client: Client, text: &str) -> Option<(Text, Bytes)> {
+fn grown(base: &Base, client: Client, text: &str, seen: bool) -> Option<(Text, Bytes)> {
     let (_, lineage) = base.versions.first()?.content.lineage()?;
     let mut doc = united(&docs_of(&base.versions).ok()?).ok()?;
     if let [only] = base.versions.as_slice()
@@ -146,10 +149,14 @@ fn grown(base: &Base, client: Client, text: &str) -> Option<(Text, Bytes)> {
     }
     doc.edit(client, text).ok()?;
     let state = doc.encode();
-    if must_compact(state.len(), text.len()) {
+    let compact = if seen { may_compact } else { must_compact };
+    if compact(state.len(), text.len()) {
         return None;
     }
     let size = u32::try_from(state.len()).ok()?;
     let grown = Text::Grown { rules: RULES, lineage, state: Hash::of(state), size };
     Some((grown, Bytes::copy_from_slice(state)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use dunlin_identity::{DeviceId, Hash};
 pub use self::message::{MESSAGE_BYTES_MAX, MessageError, PUSH_BYTES_MAX, SyncMessage};
 use crate::context::Context;
 use crate::error::{IndexError, MergeError};
-use crate::ids::{EntryId, Millis};
+use crate::ids::{Dot, EntryId, Millis};
 use crate::index::{Committed, Index};
 use crate::storage::Storage;
 
@@ -440,6 +440,15 @@ impl Replicator {
             && told.is_some_and(|told| {
                 *told == self.state(index) && self.need_files == 0 && self.need_bytes == 0
             })
+    }
+
+    /// Tells whether all these devices are known to hold these changes: those that are not
+    /// connected may hold them, too, but nobody knows.
+    pub fn have_seen(&self, devices: impl IntoIterator<Item = DeviceId>, dots: &[Dot]) -> bool {
+        devices.into_iter().filter(|device| *device != self.me).all(|device| {
+            let told = self.peers.get(&device).and_then(|peer| peer.told.as_ref());
+            told.is_some_and(|told| dots.iter().all(|dot| told.context.covers(dot)))
+        })
     }
 
     /// Gives what a connected peer last told that it still lacks on its disk: files and bytes.

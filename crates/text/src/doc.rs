@@ -17,7 +17,7 @@ use crate::diff::{Hunk, hunks};
 use crate::state::{Layout, ROOT};
 use crate::{STATE_BYTES_MAX, TEXT_BYTES_MAX, TextError};
 
-/// States up to this many bytes longer than three times their text are not compacted.
+/// States up to this many bytes longer than a multiple of their text are not compacted.
 const SLACK: usize = 4096;
 
 /// Of a text's state, whether it is so long that it should be compacted: longer than three times
@@ -25,6 +25,14 @@ const SLACK: usize = 4096;
 #[must_use]
 pub fn must_compact(state_len: usize, text_len: usize) -> bool {
     state_len > text_len.saturating_mul(3).saturating_add(SLACK)
+}
+
+/// Of a text's state, whether it is worth compacting when nobody loses by it, because all who share
+/// the text have seen the version: longer than one and a half times the text and 4 KiB. Both
+/// lengths in bytes.
+#[must_use]
+pub fn may_compact(state_len: usize, text_len: usize) -> bool {
+    state_len > text_len.saturating_add(text_len / 2).saturating_add(SLACK)
 }
 
 /// A version of a text: all operations that made it, and what they come to.

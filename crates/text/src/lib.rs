@@ -33,7 +33,7 @@ mod state;
 
 pub use check::breaks;
 pub use client::{Client, Lineage};
-pub use doc::{Doc, must_compact};
+pub use doc::{Doc, may_compact, must_compact};
 pub use error::TextError;
 pub use kind::{PATTERN_BYTES_MAX, PATTERNS_MAX, PatternError, Patterns, is_text};
 pub use merge::merge;

@@ -88,10 +88,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         let author = self.index.author();
         let client = Client::of(author.device.as_bytes(), author.epoch);
-        let (text, data) = next_version(base.as_ref(), client, new);
+        let seen = base.as_ref().is_some_and(|base| self.all_have(&base.dots()));
+        let (text, data) = next_version(base.as_ref(), client, new, seen);
         let (root, size, mtime_ns) = (*root, *size, *mtime_ns);
         let content = Content::File { root, size, mtime_ns, text: Some(text) };
         Ok(Draft { content, data: Some(data) })
+    }
+
+    /// Whether all members are known to hold these changes.
+    fn all_have(&self, dots: &[Dot]) -> bool {
+        let members = self.index.members();
+        let active = members.iter().filter(|member| !member.removed).map(|member| member.device);
+        self.replicator.have_seen(active, dots)
     }
 
     /// What a row's file is made of, if that is known.
