@@ -134,7 +134,7 @@ impl Control for Adapter {
     }
 
     async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
-        told(self.node.set(&folder, &key, &value))
+        told(self.node.set(&folder, &key, &value).await)
     }
 
     async fn conflicts(

@@ -231,9 +231,9 @@ pub(crate) enum Folder {
         /// Its new value
         value: String,
     },
-    /// Let a held mass deletion happen, on every device
+    /// Let a held mass deletion or mass overwrite happen, on every device
     Approve(FolderArg),
-    /// Take a held mass deletion back: every file returns
+    /// Take a held mass deletion or mass overwrite back: every file is as it was
     Undo(FolderArg),
 }
 

@@ -305,3 +305,45 @@ fn what_is_no_conflict_or_needs_a_choice_is_refused_with_words() {
         .expect_explained(1);
     assert_eq!(listed(&group, 0).len(), 1);
 }
+
+#[test]
+fn texts_made_apart_are_resolved_and_go_on_to_merge() {
+    let mut group = Group::pair();
+    group.converge(&[0, 1]);
+    group.stop(&[0, 1]);
+    for i in 0..2 {
+        for name in ["that.txt", "both.txt", "tool.txt"] {
+            write(group.nodes[i].at(name), format!("one by {i}\ntwo by {i}\nthree by {i}\n"));
+        }
+    }
+    group.start(&[0, 1]);
+    group.converge(&[0, 1]);
+    assert_eq!(listed(&group, 0).len(), 3);
+    let copy = text(&group, 0, &copy_of(&group, 0, "that.txt"));
+    conflict(&group, 0, &["resolve", &at(&group, 0, "that.txt"), "--keep", "that"]).expect_code(0);
+    conflict(&group, 1, &["resolve", &at(&group, 1, "both.txt"), "--keep", "both"]).expect_code(0);
+    let tool = r#"--with-tool=cat "$LOCAL" "$REMOTE" > "$MERGED""#;
+    conflict(&group, 0, &["resolve", &at(&group, 0, "tool.txt"), tool]).expect_code(0);
+    group.converge(&[0, 1]);
+    group.assert_no_conflicts(&[0, 1]);
+    assert_eq!(text(&group, 1, "that.txt"), copy);
+    assert_eq!(names(group.nodes[0].at("")).len(), 4);
+    // What was edited once since, merges like any other text.
+    for name in ["that.txt", "both.txt", "tool.txt"] {
+        write(group.nodes[0].at(name), format!("{}four\n", text(&group, 0, name)));
+    }
+    group.converge(&[0, 1]);
+    group.stop(&[0, 1]);
+    for name in ["that.txt", "both.txt", "tool.txt"] {
+        let before = text(&group, 0, name);
+        write(group.nodes[0].at(name), format!("first by a\n{before}"));
+        write(group.nodes[1].at(name), format!("{before}last by b\n"));
+    }
+    group.start(&[0, 1]);
+    group.converge(&[0, 1]);
+    group.assert_no_conflicts(&[0, 1]);
+    for name in ["that.txt", "both.txt", "tool.txt"] {
+        let merged = text(&group, 1, name);
+        assert!(merged.starts_with("first by a\n") && merged.ends_with("last by b\n"), "{merged}");
+    }
+}

@@ -16,6 +16,7 @@ mod joining;
 mod limits;
 mod local_sync;
 mod mass_deletion;
+mod mass_overwrite;
 mod online;
 mod operations;
 mod save_patterns;

@@ -1,6 +1,6 @@
 //! A deletion of more than half of a folder waits for its user's word.
 
-use crate::support::files::{bytes, exists, read, remove, touch, write};
+use crate::support::files::{bytes, exists, mkdir, read, remove, remove_tree, touch, write};
 use crate::support::node::Group;
 use crate::support::snapshot::Snapshot;
 use crate::support::status::State;
@@ -108,4 +108,44 @@ fn other_changes_go_through_while_a_mass_deletion_is_held() {
         assert_eq!(read(node.at("file 0")), b"edited while its deletion is held", "{}", node.name);
         assert!(!exists(node.at("file 1")));
     }
+}
+
+#[test]
+fn a_whole_folder_deleted_at_once_goes_nowhere_until_its_user_says_so() {
+    let group = Group::pair();
+    for i in 0..FILES {
+        let dir = format!("dir {}/inner", i % 3);
+        mkdir(group.nodes[0].at(&dir));
+        write(group.nodes[0].at(&dir).join(format!("file {i}")), bytes(i, 1000));
+    }
+    group.converge(&[0, 1]);
+    let holds = Snapshot::of(&group.nodes[0].dir);
+    for dir in 0..3 {
+        remove_tree(group.nodes[0].at(format!("dir {dir}")));
+    }
+    assert_held(&group, &holds);
+    say(&group, 0, "undo");
+    group.converge(&[0, 1]);
+    assert_eq!(holds.difference(&Snapshot::of(&group.nodes[0].dir)), None);
+}
+
+#[test]
+fn a_mass_deletion_in_small_steps_is_held_before_half_of_the_folder_is_gone() {
+    let (group, _) = filled();
+    // Each step has gone out before the next one is made.
+    let mut steps = 0;
+    for file in 0..FILES {
+        remove(group.nodes[0].at(format!("file {file}")));
+        steps += 1;
+        wait_until("it is told or held", || {
+            !exists(group.nodes[1].at(format!("file {file}")))
+                || group.nodes[0].folder().state == State::Held
+        });
+        if group.nodes[0].folder().state == State::Held {
+            break;
+        }
+    }
+    assert!(steps < FILES, "nothing was held");
+    let left = (0..FILES).filter(|file| exists(group.nodes[1].at(format!("file {file}"))));
+    assert!(left.count() as u64 >= FILES / 2, "{steps} steps");
 }

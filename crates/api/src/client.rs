@@ -144,12 +144,12 @@ impl Client {
         self.folder_order(folder, "resume").await
     }
 
-    /// Lets a held mass deletion happen.
+    /// Lets a held mass deletion or mass overwrite happen.
     pub async fn approve(&self, folder: &str) -> Result<(), ClientError> {
         self.folder_order(folder, "approve").await
     }
 
-    /// Takes a held mass deletion back.
+    /// Takes a held mass deletion or mass overwrite back.
     pub async fn undo(&self, folder: &str) -> Result<(), ClientError> {
         self.folder_order(folder, "undo").await
     }

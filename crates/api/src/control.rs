@@ -114,10 +114,10 @@ pub trait Control: Clone + Send + Sync + 'static {
     /// Forgets a folder; its files stay where they are.
     fn remove(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Lets a held mass deletion happen.
+    /// Lets a held mass deletion or mass overwrite happen.
     fn approve(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Takes a held mass deletion back.
+    /// Takes a held mass deletion or mass overwrite back.
     fn undo(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Changes one setting of a folder.

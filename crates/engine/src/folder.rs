@@ -45,6 +45,7 @@ mod content;
 mod history;
 mod hold;
 mod observe;
+mod overwrite;
 mod pack;
 mod reconcile;
 mod recover;
@@ -172,6 +173,9 @@ pub struct Folder<F, S: Storage> {
     retry_at: Option<Millis>,
     needs: content::Needs,
     vanishing: Vanishing,
+    overwrites: overwrite::Overwrites,
+    /// Whether mass deletions and mass overwrites wait for the user's word.
+    hold: bool,
     held: Held,
     /// The user has released the deletions that were held: the next pass does them.
     released: bool,
@@ -233,6 +237,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             retry_at: None,
             needs: content::Needs::default(),
             vanishing: Vanishing::default(),
+            overwrites: overwrite::Overwrites::default(),
+            hold: true,
             held: Held::default(),
             released: false,
             hashing: BTreeMap::new(),
@@ -283,6 +289,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if self.is_running() {
             timers.extend([self.settler.next_due(), self.retry_at, self.vanishing.next_due()]);
             timers.extend([self.missed_retry_at, Some(self.root_check_at)]);
+            timers.push(self.overwrites.next_due());
             timers.push(Some(self.next_upkeep()));
             timers.extend([self.packing.next_due(), self.sweeping.next_due()]);
         }
@@ -314,6 +321,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.settled(due, now);
             }
             self.take_vanished(now);
+            self.take_overwritten(now);
             if self.missed_retry_at.is_some_and(|at| at <= now) {
                 self.missed_retry_at = None;
                 self.needs.peers_changed();
@@ -370,6 +378,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.state() == FolderState::Idle
             && self.settler.next_due().is_none()
             && self.vanishing.is_empty()
+            && self.overwrites.is_empty()
     }
 
     /// A message of a member came, directly or by gossip.
@@ -387,7 +396,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(refused) = handled.refused {
             self.refused(from, &refused, now);
         }
-        for row in std::mem::take(&mut self.held.remote) {
+        let held = std::mem::take(&mut self.held.remote);
+        for row in held.into_iter().chain(std::mem::take(&mut self.held.arrived)) {
             // What came may approve what is held, or bring it back.
             if let Ok(Some(row)) = self.rows.get(row) {
                 self.dirty.insert(row.item.entry);

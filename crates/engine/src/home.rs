@@ -89,9 +89,21 @@ pub struct FolderConfig {
     /// The addresses that its join code carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// Whether mass deletions and mass overwrites wait for a word.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub hold: bool,
     /// What is kept of old versions on this device.
     #[serde(default, skip_serializing_if = "VersionSettings::is_empty")]
     pub versions: VersionSettings,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What a folder's user has set about its old versions; what is not set is as usual.
@@ -306,6 +318,7 @@ impl Home {
             path,
             paused: false,
             hints,
+            hold: true,
             versions: VersionSettings::default(),
         };
         let secrets = self.path.join("secrets");

@@ -1,6 +1,8 @@
 //! A running node: the home's folders, the mesh they share, and what the outside may ask.
 
+mod conflicts;
 mod limits;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,8 +27,6 @@ use crate::runner::{Command, Request, Runner, Snapshot};
 use crate::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
-
-mod conflicts;
 
 /// Events that wait for a slow reader before some are lost to it.
 const EVENTS: usize = 4096;
@@ -361,6 +361,7 @@ impl Node {
             path: config.path.clone(),
             private: None,
             paused: config.paused,
+            hold: config.hold,
             versions: config.versions.policy(),
             device_name: inner.name.clone(),
             key: Arc::clone(&inner.key),
@@ -441,7 +442,7 @@ impl Node {
         self.ask(id, if paused { Request::Pause } else { Request::Resume }).await
     }
 
-    /// Does the mass deletion that a folder holds.
+    /// Lets happen what a folder holds.
     ///
     /// # Errors
     /// When there is no such folder, or it holds none.
@@ -450,7 +451,7 @@ impl Node {
         self.ask(id, Request::Approve).await
     }
 
-    /// Brings back what a held mass deletion would delete.
+    /// Brings back what a held mass deletion would delete, or a held mass overwrite replace.
     ///
     /// # Errors
     /// When there is no such folder, or it holds none.
@@ -463,33 +464,6 @@ impl Node {
         let runner = lock_of(&self.0.folders).get(&id).map(|folder| Arc::clone(&folder.runner));
         let runner = runner.ok_or_else(|| NodeError::NotFound("the folder is gone".to_owned()))?;
         runner.ask(request).await.map_err(NodeError::Refused)
-    }
-
-    /// Changes a setting of a folder: `name`.
-    ///
-    /// # Errors
-    /// When there is no such folder or setting.
-    pub fn set(&self, folder: &str, key: &str, value: &str) -> Result<(), NodeError> {
-        if key != "name" {
-            let text = format!("a folder has no setting {key:?}: `name` is one");
-            return Err(NodeError::NotFound(text));
-        }
-        let id = self.find(folder)?;
-        let value = home::check_name(value)?.to_owned();
-        let mut config = self.0.home.config()?;
-        if config.folders.iter().any(|folder| folder.name == value && folder.id != id.to_string()) {
-            return Err(NodeError::Refused(format!("another folder has the name {value:?}")));
-        }
-        for folder in &mut config.folders {
-            if folder.id == id.to_string() {
-                folder.name.clone_from(&value);
-            }
-        }
-        self.0.home.save(&config)?;
-        if let Some(running) = lock_of(&self.0.folders).get_mut(&id) {
-            running.config.name = value;
-        }
-        Ok(())
     }
 
     /// What happens, from now on.

@@ -38,6 +38,7 @@ pub(crate) struct OpenFolder {
     /// Where temporary files and versions go, if not into the folder's `.dunlin`.
     pub(crate) private: Option<PathBuf>,
     pub(crate) paused: bool,
+    pub(crate) hold: bool,
     /// What is kept of what changes replace and delete.
     pub(crate) versions: Policy,
     pub(crate) device_name: String,
@@ -117,6 +118,7 @@ fn open(
         let _ = open.events.send(Event::Warning { folder: Some(name.clone()), message });
     }
     let mut state = Folder::new(parts);
+    state.set_hold(open.hold);
     if open.paused {
         state.pause(now);
     }

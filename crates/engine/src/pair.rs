@@ -154,6 +154,7 @@ impl Pair {
                 path: side.path.clone(),
                 private: Some(private),
                 paused: false,
+                hold: true,
                 versions: Default::default(),
                 device_name: if at == 0 { "A" } else { "B" }.to_owned(),
                 key: Arc::clone(&side.key),

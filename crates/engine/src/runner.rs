@@ -109,10 +109,12 @@ pub enum Request {
     Pause,
     /// Go on.
     Resume,
-    /// Do the held deletion.
+    /// Let what is held happen.
     Approve,
-    /// Bring back what the held deletion would delete.
+    /// Bring back what the held change would delete or replace.
     Undo,
+    /// Hold mass deletions and mass overwrites, or do not.
+    Hold(bool),
 }
 
 /// What the outside sees of a folder, published by its thread.
@@ -555,6 +557,10 @@ where
             }
             Request::Approve => held(self.folder.approve(now)),
             Request::Undo => held(self.folder.undo(now)),
+            Request::Hold(hold) => {
+                self.folder.set_hold(hold);
+                Ok(())
+            }
         };
         // Nobody need wait for it any more.
         let _ = answer.send(result);
@@ -649,7 +655,7 @@ async fn gather(fetched: &mut mpsc::Receiver<Fetched>) -> Option<Vec<(Hash, Opti
 fn held(result: Result<bool, dunlin_index::IndexError>) -> Result<(), String> {
     match result {
         Ok(true) => Ok(()),
-        Ok(false) => Err("no mass deletion is held: there is nothing to decide".to_owned()),
+        Ok(false) => Err("nothing is held: there is nothing to decide".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

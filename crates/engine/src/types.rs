@@ -71,7 +71,7 @@ pub enum FolderState {
     Syncing,
     /// Paused by its user.
     Paused,
-    /// A mass deletion waits for its user's word.
+    /// A mass deletion or mass overwrite waits for its user's word.
     Held,
     /// Stopped by a fault; resumes by itself once that is gone.
     Error,

@@ -34,12 +34,17 @@ pub(crate) async fn run(context: &Context, command: Folder) -> Result<Exit, Fail
         Folder::Approve(folder) => {
             let (client, name) = find(context, &folder).await?;
             let done = client.approve(&name).await;
-            told(context, done, "approve", &format!("{name}: the deletion goes ahead everywhere"))
+            told(context, done, "approve", &format!("{name}: what was held goes ahead everywhere"))
         }
         Folder::Undo(folder) => {
             let (client, name) = find(context, &folder).await?;
             let done = client.undo(&name).await;
-            told(context, done, "undo", &format!("{name}: the deleted files come back"))
+            told(
+                context,
+                done,
+                "undo",
+                &format!("{name}: what was held is undone, and the files come back"),
+            )
         }
     }
 }

@@ -118,7 +118,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let members = self.index.members();
         let mut sides = Vec::new();
         for (item, path) in open.sides() {
-            let here = is_in_place(&self.rows, item)?;
+            let here = stands(&self.rows, item)?;
             let winner = !item.conflict;
             sides.push(ConflictSide { winner, here, ..side_info(item, path, &members) });
         }
@@ -175,7 +175,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn check_here(&mut self, open: &OpenConflict, now: Millis) -> Result<(), ConflictError> {
         for (item, path) in open.sides() {
             let row = row_of_item(&self.rows, &item.key)?;
-            let Some(row) = row.filter(|_| is_in_place(&self.rows, item).unwrap_or(false)) else {
+            let stands = stands(&self.rows, item)?;
+            let Some(row) = row.filter(|_| stands) else {
                 return Err(ConflictError::NotHere(path.to_string()));
             };
             if !self.fs.stat(path)?.is_some_and(|stat| stat.same_version(&row.stat)) {
@@ -381,6 +382,15 @@ fn side_to_keep<'a>(
     };
     let side = side.ok_or_else(|| ConflictError::NoConflict(path.to_string()))?;
     Ok(Some(side.0))
+}
+
+/// Whether a side is on this disk. A text that was made of several versions holds none of their
+/// contents: there, the row alone tells.
+fn stands<S: Storage>(rows: &DiskTable<S>, item: &Item) -> Result<bool, IndexError> {
+    if item.merged.is_empty() {
+        return is_in_place(rows, item);
+    }
+    Ok(row_of_item(rows, &item.key)?.is_some())
 }
 
 fn copies_of<S: Storage>(

@@ -1,23 +1,25 @@
-//! Mass deletions wait for the user's word (rule 10).
+//! Mass deletions wait for the user's word (rule 10); what waits, of overwrites too.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dunlin_index::{Millis, Storage};
-use dunlin_tree::disk::RowId;
+use dunlin_index::{IndexError, Millis, Storage};
+use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 use dunlin_tree::scan::LocalChange;
 use dunlin_tree::settle::{RENAME_WINDOW_MS, RawKind};
 
 use super::Folder;
-use super::rows::{path_of, table_error, total, tree_items};
+use super::rows::{path_of, table_error, total, tree_rows};
 
-/// More than this many entries, and more than half of the folder, at once is a mass deletion.
-const HOLD_ABOVE: u64 = 20;
+/// More than this many entries, and more than half of the folder, at once is a mass.
+pub(super) const HOLD_ABOVE: u64 = 20;
 
 /// A burst of deletions is taken as a whole when none came for so long…
-const QUIET_MS: Millis = RENAME_WINDOW_MS + 50;
+pub(super) const QUIET_MS: Millis = RENAME_WINDOW_MS + 50;
 /// …or when it has lasted so long.
-const BURST_MS_MAX: Millis = 5_000;
+pub(super) const BURST_MS_MAX: Millis = 5_000;
+/// New things of which it is remembered that they are new.
+const MADE_MAX: usize = 500_000;
 /// Deletions count together for so long, so that a slow mass deletion is one too.
 const RECENT_MS: Millis = 60_000;
 
@@ -27,8 +29,26 @@ pub(super) struct Vanishing {
     rows: BTreeSet<RowId>,
     first_at: Millis,
     last_at: Millis,
-    /// How many entries were deleted when.
-    recent: VecDeque<(Millis, u64)>,
+    /// How much was deleted when.
+    recent: VecDeque<(Millis, Deleted)>,
+    /// What was made on this disk a moment ago. A program that puts new files in the place of old
+    /// ones, under other names, deletes the old ones none the less.
+    made: BTreeMap<RowId, Millis>,
+}
+
+/// How many entries were deleted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Deleted {
+    all: u64,
+    /// Those that were not made a moment before.
+    old: u64,
+}
+
+impl Deleted {
+    fn add(&mut self, other: Self) {
+        self.all += other.all;
+        self.old += other.old;
+    }
 }
 
 impl Vanishing {
@@ -43,11 +63,26 @@ impl Vanishing {
         (!self.rows.is_empty()).then_some(due)
     }
 
-    fn deleted_recently(&mut self, now: Millis) -> u64 {
+    /// Notes that something was made on this disk.
+    pub(super) fn made(&mut self, row: RowId, now: Millis) {
+        if self.made.len() >= MADE_MAX {
+            self.made.retain(|_, at| *at + RECENT_MS >= now);
+        }
+        if self.made.len() < MADE_MAX {
+            self.made.insert(row, now);
+        }
+    }
+
+    fn deleted_recently(&mut self, now: Millis) -> Deleted {
+        self.made.retain(|_, at| *at + RECENT_MS >= now);
         while self.recent.front().is_some_and(|(at, _)| at + RECENT_MS < now) {
             self.recent.pop_front();
         }
-        self.recent.iter().map(|(_, count)| count).sum()
+        let mut sum = Deleted::default();
+        for (_, deleted) in &self.recent {
+            sum.add(*deleted);
+        }
+        sum
     }
 }
 
@@ -93,7 +128,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let rows = std::mem::take(&mut self.vanishing.rows);
         let mut gone = Vec::new();
-        let mut count = 0;
+        let recent = self.vanishing.deleted_recently(now);
+        let mut deleted = Deleted::default();
         for id in rows {
             let Ok(Some(row)) = self.rows.get(id) else { continue };
             let Ok(path) = path_of(&self.rows, id) else { continue };
@@ -106,26 +142,34 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 }
                 Err(error) => return self.set_fault(&error, now),
             }
-            match tree_items(&self.rows, &row) {
-                Ok(items) => count += items.len() as u64,
+            match self.deleted_with(&row) {
+                Ok(with) => deleted.add(with),
                 Err(error) => return self.storage_fault(&error, now),
             }
             gone.push(LocalChange::Vanished { row: id, path });
         }
-        let recent = self.vanishing.deleted_recently(now);
-        let mass = Held::is_mass(count + recent, total(&self.rows) + recent);
-        if self.writable && mass {
+        let (all, made) = (total(&self.rows), self.vanishing.made.len() as u64);
+        let mass = Held::is_mass(deleted.all + recent.all, all + recent.all)
+            || Held::is_mass(deleted.old + recent.old, all.saturating_sub(made) + recent.old);
+        if self.writable && self.hold && mass {
             for change in gone {
                 if let LocalChange::Vanished { row, .. } = change {
                     self.held.local.insert(row);
                 }
             }
-            self.held.entries = count;
+            self.held.entries = deleted.all;
             return;
         }
-        self.vanishing.recent.push_back((now, count));
+        self.vanishing.recent.push_back((now, deleted));
         self.carry_out(gone, false, now);
         self.work(now);
+    }
+
+    /// How many entries go with a row.
+    fn deleted_with(&mut self, top: &Row) -> Result<Deleted, IndexError> {
+        let rows = tree_rows(&self.rows, top)?;
+        let old = rows.iter().filter(|row| !self.vanishing.made.contains_key(row)).count();
+        Ok(Deleted { all: rows.len() as u64, old: old as u64 })
     }
 
     /// Whether a row, or a directory above it, waits for the user's word.
@@ -152,7 +196,7 @@ fn displaced_by(change: &LocalChange) -> Option<RowId> {
     }
 }
 
-/// Deletions that wait for `folder approve` or `folder undo`.
+/// Deletions and overwrites that wait for `folder approve` or `folder undo`.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Topmost rows that vanished from this disk; the folder's other devices do not know yet.
@@ -161,17 +205,24 @@ pub(super) struct Held {
     pub(super) remote: BTreeSet<RowId>,
     /// How many entries that would be in all.
     pub(super) entries: u64,
+    /// Rows whose files were overwritten on this disk; the folder's other devices do not know yet.
+    pub(super) overwritten: BTreeSet<RowId>,
+    /// Rows whose files other devices have overwritten; they are still as before on this disk.
+    pub(super) arrived: BTreeSet<RowId>,
 }
 
 impl Held {
-    /// Whether deleting `entries` of `total` at once needs the user's word.
+    /// Whether deleting or replacing `entries` of `total` at once needs the user's word.
     pub(super) fn is_mass(entries: u64, total: u64) -> bool {
         entries > HOLD_ABOVE && entries * 2 > total
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.local.is_empty() && self.remote.is_empty()
+        self.local.is_empty()
+            && self.remote.is_empty()
+            && self.overwritten.is_empty()
+            && self.arrived.is_empty()
     }
 
     /// Forgets all, once the user has spoken.
@@ -181,16 +232,34 @@ impl Held {
 
     /// What waits and what to do, for the user.
     pub(super) fn reason(&self, name: &str) -> Option<String> {
-        let count = self.entries;
-        let what = match (self.local.is_empty(), self.remote.is_empty()) {
-            (true, true) => return None,
-            (false, _) => "were deleted on this device",
-            (true, false) => "were deleted on another device",
-        };
+        let deleted = where_made(&self.local, &self.remote).map(|place| {
+            format!(
+                "{} entries, more than half of the folder, were deleted {place} at once",
+                self.entries
+            )
+        });
+        let replaced = where_made(&self.overwritten, &self.arrived).map(|place| {
+            let count = self.overwritten.len() + self.arrived.len();
+            format!(
+                "{count} files were replaced {place}, more than half of the folder within minutes"
+            )
+        });
+        let what: Vec<String> = deleted.into_iter().chain(replaced).collect();
+        if what.is_empty() {
+            return None;
+        }
         Some(format!(
-            "{count} entries, more than half of the folder, {what} at once: \
-             `dunlin folder approve {name}` deletes them everywhere, \
-             `dunlin folder undo {name}` brings them back"
+            "{}: `dunlin folder approve {name}` lets that happen everywhere, \
+             `dunlin folder undo {name}` brings back what was there",
+            what.join("; ")
         ))
+    }
+}
+
+fn where_made(here: &BTreeSet<RowId>, elsewhere: &BTreeSet<RowId>) -> Option<&'static str> {
+    match (here.is_empty(), elsewhere.is_empty()) {
+        (true, true) => None,
+        (false, _) => Some("on this device"),
+        (true, false) => Some("on another device"),
     }
 }

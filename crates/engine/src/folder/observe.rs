@@ -192,7 +192,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if changes.is_empty() {
             return;
         }
-        let mut changes = self.defer_deletions(changes, now);
+        let changes = self.defer_deletions(changes, now);
+        let mut changes = match self.defer_overwrites(changes, now) {
+            Ok(changes) => changes,
+            Err(error) => return self.storage_fault(&error, now),
+        };
         // A first look at a large folder is taken in parts, so that memory stays bounded.
         while !changes.is_empty() && self.is_running() {
             let rest = changes.split_off(changes.len().min(CHANGES_AT_ONCE));
@@ -491,6 +495,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.remember_blocks(row.id, content, hash)?;
         if !adopted {
             self.keep_draft(&row, draft)?;
+            self.vanishing.made(row.id, now);
             self.local_event(path, "created");
         }
         Ok(())
@@ -597,6 +602,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             row.item = key;
         } else if written {
             if !holds(&row, &content) {
+                self.note_overwrite(&row, &stat, now);
                 self.keep_text(&row, path, now)?;
                 let by = Some(self.signer.device());
                 self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;

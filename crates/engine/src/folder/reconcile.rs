@@ -121,6 +121,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn run_pass(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        self.judge_arrivals(&pass.batch, now)?;
         for entry in pass.batch.clone() {
             self.reconcile(entry, pass, now)?;
         }
@@ -362,6 +363,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         pass: &mut Pass,
         now: Millis,
     ) -> Result<(), Blocked> {
+        if self.waits_for_word(row.id) {
+            return Ok(());
+        }
         if !holds(&row, &item.content) {
             return self.stage(item, Some(row), pass);
         }
@@ -738,7 +742,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Holds a mass deletion that came from elsewhere, unless a member has approved it.
     fn holds_deletions(&mut self, rows: &[Row]) -> Result<bool, Blocked> {
         let (count, total) = (rows.len() as u64, total(&self.rows));
-        if std::mem::take(&mut self.released) || !Held::is_mass(count, total) {
+        let released = std::mem::take(&mut self.released);
+        if released || !self.hold || !Held::is_mass(count, total) {
             return Ok(false);
         }
         let mut unapproved = BTreeSet::new();

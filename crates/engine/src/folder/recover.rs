@@ -1,8 +1,8 @@
 //! What a folder does when it starts, when its disk or database fails, and when its user decides
-//! about a mass deletion.
+//! about what is held.
 
 use dunlin_identity::Hash;
-use dunlin_index::{EntryId, IndexError, Kind, Millis, Storage};
+use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, Storage};
 use dunlin_tree::disk::RowId;
 use dunlin_tree::fs::{Fs, FsError};
 
@@ -82,7 +82,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.problems.insert(Problem { path: error.path().to_owned(), reason: error.to_string() });
     }
 
-    /// Does the mass deletion that is held, here and everywhere.
+    /// Does the mass deletion, or lets the mass overwrite through, that is held, here and everywhere.
     ///
     /// # Errors
     /// Fails when the index does.
@@ -104,31 +104,31 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.insert(row.item.entry);
             }
         }
+        self.release_overwrites(&held.overwritten, &held.arrived, now)?;
         self.released = !held.remote.is_empty();
         // The deletions get their numbers first, which the approval then covers.
         self.commit_local(Vec::new(), now);
-        if self.writable {
-            let logs: Vec<_> = self.index.context().iter().map(|(a, seq)| (*a, seq)).collect();
-            for (author, seq) in logs {
-                self.index.approve(now, author, seq)?;
-            }
-        }
-        self.commit_local(Vec::new(), now);
+        self.vouch(self.index.context().iter().map(|(author, seq)| (*author, seq)).collect(), now)?;
         self.work(now);
         self.tell(now);
         Ok(true)
     }
 
-    /// Brings back what a held mass deletion would delete: what vanished here is fetched again,
-    /// what others deleted is given to them anew.
+    /// Brings back what a held mass deletion would delete, or a held mass overwrite replace: what
+    /// is gone here is fetched again, what others deleted or replaced is given to them anew.
     ///
     /// # Errors
-    /// Fails when the index does.
+    /// Fails when the index does, and with [`IndexError::ReadOnly`] where nothing can be given to
+    /// others.
     pub fn undo(&mut self, now: Millis) -> Result<bool, IndexError> {
+        if !self.writable && !self.held.arrived.is_empty() {
+            return Err(IndexError::ReadOnly);
+        }
         let held = self.held.take();
         if held.is_empty() {
             return Ok(false);
         }
+        self.take_back_overwrites(&held.overwritten, &held.arrived, now)?;
         for row in held.local {
             if let Some(row) = self.rows.get(row).map_err(table_error)? {
                 self.forget_rows(&row)?;
@@ -144,8 +144,24 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.look_below(path, now);
         }
         self.rows.write_back(false).map_err(table_error)?;
+        self.commit_local(Vec::new(), now);
+        // What was taken back must not be held elsewhere in turn. The others' logs are not vouched
+        // for: what they did is what is undone.
+        let own = self.index.author();
+        self.vouch(vec![(own, self.index.context().get(&own))], now)?;
         self.work(now);
         self.tell(now);
         Ok(true)
+    }
+
+    /// Tells all devices that these logs, each up to a record, are what a user wants.
+    fn vouch(&mut self, logs: Vec<(Author, u64)>, now: Millis) -> Result<(), IndexError> {
+        if self.writable {
+            for (author, seq) in logs {
+                self.index.approve(now, author, seq)?;
+            }
+        }
+        self.commit_local(Vec::new(), now);
+        Ok(())
     }
 }

@@ -134,16 +134,32 @@ pub(super) fn tree_items<S: Storage>(
     rows: &DiskTable<S>,
     top: &Row,
 ) -> Result<Vec<ItemKey>, IndexError> {
-    let mut items = vec![top.item];
+    in_tree(rows, top, |row| row.item)
+}
+
+/// A row and all below it.
+pub(super) fn tree_rows<S: Storage>(
+    rows: &DiskTable<S>,
+    top: &Row,
+) -> Result<Vec<RowId>, IndexError> {
+    in_tree(rows, top, |row| row.id)
+}
+
+fn in_tree<S: Storage, T>(
+    rows: &DiskTable<S>,
+    top: &Row,
+    of: impl Fn(&Row) -> T,
+) -> Result<Vec<T>, IndexError> {
+    let mut found = vec![of(top)];
     let mut directories = vec![top.id];
     while let Some(directory) = directories.pop() {
         for row in rows.children(directory) {
             let row = row.map_err(table_error)?;
-            items.push(row.item);
+            found.push(of(&row));
             if row.kind == Kind::Directory {
                 directories.push(row.id);
             }
         }
     }
-    Ok(items)
+    Ok(found)
 }
