@@ -151,7 +151,11 @@ fn a_device_that_holds_nothing_lets_it_go_and_the_next_one_holds_it() {
 
 #[test]
 fn contents_under_new_names_are_a_mass_deletion() {
-    let (group, _) = filled();
+    let (mut group, _) = filled();
+    // What was made a minute ago would be new as well; what was there at the start is not.
+    group.nodes[0].stop();
+    group.nodes[0].restart();
+    group.converge(&[0, 1]);
     for file in 0..OVERWRITTEN {
         let locked = group.nodes[0].at(format!("{}.locked", name(file)));
         write(group.nodes[0].at(format!("{}.tmp", name(file))), encrypted(file));
