@@ -108,6 +108,7 @@ impl<S: Storage> Index<S> {
         for other in target.all.iter().skip(1) {
             self.delete_entry(now, *other)?;
         }
+        self.keep_shown_name(now, &target)?;
         let rec = self.known(target.entry)?;
         let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
         let replaces = rec.equal_to(&seen);
@@ -359,6 +360,20 @@ impl<S: Storage> Index<S> {
         let shown = self.known(target)?;
         let dot = shown.groups().first().map(|group| group.dot);
         Ok(Target { entry: target, dot, all: vec![target] })
+    }
+
+    /// Gives an entry that stands beside a winner the name that it is shown under for its own. Left
+    /// in the winner's slot, an equal content would make the two one.
+    fn keep_shown_name(&mut self, now: Millis, target: &Target) -> Result<(), IndexError> {
+        let items = self.items(target.entry)?;
+        let copy = items.into_iter().find(|item| item.conflict && item.key.dot == target.dot);
+        match copy {
+            Some(copy) => {
+                let place = Place { parent: copy.parent, name: copy.name };
+                self.move_entry(now, target.entry, place)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes all losers of a slot entries of their own, at the places where they are shown.

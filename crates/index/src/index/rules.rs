@@ -123,6 +123,26 @@ fn rule_4_deleting_a_copy_deletes_that_copy() {
 }
 
 #[test]
+fn rule_4_a_copy_that_is_edited_keeps_its_name_and_stands_alone() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("f", "from a");
+    b.create("f", "from b");
+    meet(&mut a, &mut b);
+    let copy = a.paths().into_iter().find(|path| path != "f").unwrap();
+    let shown = a.index.lookup(EntryId::ROOT, &name("f")).unwrap().unwrap();
+    let winner = if shown.content.same_as(&text("from a")) { "from a" } else { "from b" };
+    // Somebody gives the copy the winner's content, and deletes the winner.
+    a.write(&copy, winner);
+    assert_eq!(a.index.counts().conflicts, 0);
+    a.delete("f");
+    meet(&mut a, &mut b);
+    for replica in [&a, &b] {
+        assert_eq!(replica.paths(), [copy.as_str()]);
+        assert!(replica.has(winner));
+    }
+}
+
+#[test]
 fn rule_4_an_edit_of_what_was_replaced_is_kept_beside_it() {
     let mut a = Replica::new(1);
     let old = a.create("f", "1");
