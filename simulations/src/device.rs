@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use dunlin_engine::folder::Folder;
+use dunlin_engine::folder::{Announce, Folder};
 use dunlin_engine::history::policy::Policy;
 use dunlin_engine::manifests::ManifestStore;
 use dunlin_engine::serve::FolderBlocks;
@@ -173,6 +173,7 @@ impl Device {
             seed: random.draw(),
             scan_threads: NonZeroUsize::MIN,
             versions: Policy { delay_ms: PACK_DELAY_MS, ..Policy::default() },
+            announce: Announce::Durable,
         };
         let parts = take_up::take_up(start, wall).map_err(|error| error.to_string())?;
         let rows = DiskTable::open(spaces.rows).map_err(|error| error.to_string())?;

@@ -88,6 +88,10 @@ impl ReadAt for InMemory {
         Ok(Stat { kind, size, mtime_ns: 0, ctime_ns: 0, ino: 0, dev: 0, mode, nlink })
     }
 
+    fn sync(&self) -> Result<(), FsError> {
+        Ok(())
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

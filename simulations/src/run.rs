@@ -44,7 +44,7 @@ pub fn run(scenario: Scenario, trace: bool) -> Outcome {
         Outcome {
             failure: Some(format!("panicked: {place}")),
             trace: Vec::new(),
-            unavailable: 0,
+            unavailable: Vec::new(),
             events: 0,
         }
     })
@@ -106,8 +106,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Runs that were made.
     pub runs: u64,
-    /// Runs that ended with a content that the index shows and no disk has.
-    pub unavailable: u64,
+    /// Runs that ended with contents that the index shows and no disk has: seed and paths.
+    pub unavailable: Vec<(u64, Vec<String>)>,
     /// How long it took.
     pub time: Duration,
 }
@@ -125,7 +125,7 @@ pub fn run_many(
     let begun = Instant::now();
     let next = AtomicU64::new(0);
     let runs = AtomicU64::new(0);
-    let unavailable = AtomicU64::new(0);
+    let unavailable = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -138,12 +138,11 @@ pub fn run_many(
                     }
                     let seed = first.wrapping_add(number);
                     let outcome = run_seed(seed, None, plant, false);
-                    if outcome.unavailable > 0 {
-                        unavailable.fetch_add(1, Ordering::Relaxed);
-                    }
                     let done = runs.fetch_add(1, Ordering::Relaxed) + 1;
-                    let mut failures =
-                        failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if !outcome.unavailable.is_empty() {
+                        lock(&unavailable).push((seed, outcome.unavailable));
+                    }
+                    let mut failures = lock(&failures);
                     if let Some(why) = outcome.failure {
                         failures.push(Failure { seed, why });
                         if failures.len() >= failures_max {
@@ -157,8 +156,14 @@ pub fn run_many(
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut failures = std::mem::take(&mut *lock(&failures));
     failures.sort_by_key(|failure| failure.seed);
-    let (runs, unavailable) = (runs.into_inner(), unavailable.into_inner());
-    Report { failures, runs, unavailable, time: begun.elapsed() }
+    let mut unavailable = std::mem::take(&mut *lock(&unavailable));
+    unavailable.sort();
+    Report { failures, runs: runs.into_inner(), unavailable, time: begun.elapsed() }
+}
+
+fn lock<T>(list: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every change leaves it whole, so a panic in another thread harms nothing here.
+    list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -170,7 +170,7 @@ pub struct World {
     /// No more faults come, and the network is a good one.
     calm: bool,
     failure: Option<String>,
-    unavailable: usize,
+    unavailable: Vec<String>,
     trace: Option<Vec<String>>,
     /// Bytes that were sent before, for liars to repeat.
     overheard: Vec<Arc<[u8]>>,
@@ -183,8 +183,8 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// What happened, when that was asked for.
     pub trace: Vec<String>,
-    /// Contents that the index shows and no disk has: a known limit, counted apart.
-    pub unavailable: usize,
+    /// Paths whose contents the index shows and no disk has: a known limit, counted apart.
+    pub unavailable: Vec<String>,
     /// How many events there were.
     pub events: u64,
 }
@@ -213,7 +213,7 @@ impl World {
             oracle: Oracle::default(),
             calm: false,
             failure: None,
-            unavailable: 0,
+            unavailable: Vec::new(),
             trace: trace.then(Vec::new),
             overheard: Vec::new(),
         };
@@ -235,7 +235,7 @@ impl World {
         if self.failure.is_none() {
             self.run_to_quiet();
         }
-        if self.failure.is_none() && self.unavailable == 0 {
+        if self.failure.is_none() && self.unavailable.is_empty() {
             self.check_end();
         }
         Outcome {

@@ -10,7 +10,7 @@ use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
 use tokio::sync::mpsc;
 
 use crate::assemble::Assembly;
-use crate::folder::LargeFile;
+use crate::folder::{Announce, LargeFile};
 use crate::runner::Shell;
 
 /// Manifest pieces that are asked for at a time.
@@ -38,7 +38,8 @@ pub enum DownloadError {
     Closed,
 }
 
-/// Cuts and hashes a file, making sure that it did not change meanwhile.
+/// Cuts and hashes a file, making sure that it did not change meanwhile, and makes it durable if it
+/// is announced only then.
 ///
 /// # Errors
 /// Whatever the disk reports; [`FsErrorKind::Busy`] when the file changed.
@@ -47,6 +48,7 @@ pub fn hash_file<F: Fs>(
     path: &RelPath,
     stat: &Stat,
     threads: usize,
+    announce: Announce,
 ) -> Result<FileHash, FsError> {
     let changed = || FsError::new(FsErrorKind::Busy, "hash", path);
     let file = fs.open(path)?;
@@ -55,6 +57,9 @@ pub fn hash_file<F: Fs>(
     }
     let read = |buffer: &mut [u8], offset| file.read_at(buffer, offset).map_err(Into::into);
     let hash = dunlin_blocks::hash_file(read, stat.size, threads).map_err(|_| changed())?;
+    if announce == Announce::Durable {
+        file.sync()?;
+    }
     if !file.stat()?.same_version(stat) {
         return Err(changed());
     }

@@ -42,6 +42,7 @@ use crate::types::{Event, FolderState, Problem};
 
 mod conflicts;
 mod content;
+mod durable;
 mod history;
 mod hold;
 mod observe;
@@ -59,6 +60,7 @@ mod upkeep;
 pub(crate) use conflicts::device_name;
 pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
+pub use durable::Announce;
 pub use history::KeepError;
 pub(crate) use rows::table_error;
 
@@ -130,6 +132,8 @@ pub struct Parts<F, S: Storage> {
     pub applied: Option<Hash>,
     /// Whether the last run ended without [`Folder::close`].
     pub after_crash: bool,
+    /// When others are told of what the user has written.
+    pub announce: Announce,
 }
 
 /// The history of a folder, as it is opened.
@@ -182,8 +186,8 @@ pub struct Folder<F, S: Storage> {
     /// Large files that are being hashed.
     hashing: BTreeMap<RelPath, Stat>,
     problems: BTreeSet<Problem>,
-    /// Directories in which names were changed that may not be durable yet.
-    unsynced: BTreeSet<RelPath>,
+    announce: Announce,
+    unsynced: durable::Unsynced,
     paused: bool,
     fault: Option<String>,
     fault_retry_at: Option<Millis>,
@@ -243,7 +247,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             released: false,
             hashing: BTreeMap::new(),
             problems: BTreeSet::new(),
-            unsynced: BTreeSet::new(),
+            announce: parts.announce,
+            unsynced: durable::Unsynced::default(),
             paused: false,
             fault: None,
             fault_retry_at: None,
@@ -477,8 +482,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Err(error) = self.log.sync(&*self.fs, self.seed) {
             tracing::warn!(%error, "the history was not written at the end");
         }
-        let rows = self.rows.write_back(true).map_err(table_error);
-        if let Err(error) = rows.and_then(|()| self.index.write_back(true)) {
+        if let Err(error) = self.write_back(true) {
             tracing::warn!(%error, "the database was not written at the end");
         }
     }

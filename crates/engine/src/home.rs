@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
 
+use crate::folder::Announce;
 use crate::history::policy::Policy;
 use crate::limits::LimitSettings;
 use crate::types::FolderInfo;
@@ -86,6 +87,9 @@ pub struct FolderConfig {
     /// Whether its user has paused it.
     #[serde(default)]
     pub paused: bool,
+    /// When others are told of what the user has written.
+    #[serde(default)]
+    pub announce: Announce,
     /// The addresses that its join code carried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
@@ -317,6 +321,7 @@ impl Home {
             name: free_name(&base, &config),
             path,
             paused: false,
+            announce: Announce::default(),
             hints,
             hold: true,
             versions: VersionSettings::default(),

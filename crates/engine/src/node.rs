@@ -363,6 +363,7 @@ impl Node {
             paused: config.paused,
             hold: config.hold,
             versions: config.versions.policy(),
+            announce: config.announce,
             device_name: inner.name.clone(),
             key: Arc::clone(&inner.key),
             store: inner.store.clone(),

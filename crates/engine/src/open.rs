@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
-use crate::folder::Folder;
+use crate::folder::{Announce, Folder};
 use crate::history::policy::Policy;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
@@ -41,6 +41,7 @@ pub(crate) struct OpenFolder {
     pub(crate) hold: bool,
     /// What is kept of what changes replace and delete.
     pub(crate) versions: Policy,
+    pub(crate) announce: Announce,
     pub(crate) device_name: String,
     pub(crate) key: Arc<DeviceKey>,
     pub(crate) store: SledStore,
@@ -107,6 +108,7 @@ fn open(
         seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
         scan_threads: threads,
         versions: open.versions,
+        announce: open.announce,
     };
     let parts = take_up(start, now).map_err(|error| say(&error))?;
     let (manifests, texts) = (parts.manifests.clone(), parts.texts.clone());
@@ -138,6 +140,7 @@ fn open(
         events: open.events.clone(),
         hash_threads: threads.get(),
         resolver: Arc::clone(&open.resolver),
+        announce: open.announce,
     };
     Ok(Opened { folder: state, shell, guard: Box::new(watcher.ok()) })
 }

@@ -16,6 +16,7 @@ use dunlin_transfer::{BoxFuture, FetchError, Fetched, Priority, Traffic};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::clock::SystemClock;
+use crate::folder::Announce;
 use crate::home::{Home, HomeError, HomeLock};
 use crate::network::{Network, ServeBlocks};
 use crate::node::NodeError;
@@ -156,6 +157,7 @@ impl Pair {
                 paused: false,
                 hold: true,
                 versions: Default::default(),
+                announce: Announce::default(),
                 device_name: if at == 0 { "A" } else { "B" }.to_owned(),
                 key: Arc::clone(&side.key),
                 store: store.clone(),

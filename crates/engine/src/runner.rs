@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
 use crate::download::{self, DownloadError};
-use crate::folder::{Action, Folder, LargeFile};
+use crate::folder::{Action, Announce, Folder, LargeFile};
 use crate::manifests::ManifestStore;
 use crate::network::Network;
 use crate::take_up;
@@ -173,6 +173,8 @@ pub struct Shell<F, S: Storage> {
     pub hash_threads: usize,
     /// Who decides about conflicts in the user's place.
     pub resolver: Arc<ResolverSlot>,
+    /// When others are told of what the user has written.
+    pub announce: Announce,
 }
 
 /// A folder that could be opened: its state machine, what it works with, and what must live as
@@ -595,7 +597,8 @@ where
         self.outer.handle.spawn(async move {
             let at = path.clone();
             let hashed = tokio::task::spawn_blocking(move || {
-                crate::download::hash_file(&*shell.fs, &at, &stat, shell.hash_threads)
+                let (threads, announce) = (shell.hash_threads, shell.announce);
+                crate::download::hash_file(&*shell.fs, &at, &stat, threads, announce)
             });
             if let Ok(result) = hashed.await {
                 // The folder may be closed by now.

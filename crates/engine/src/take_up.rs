@@ -12,7 +12,7 @@ use dunlin_tree::disk::{DiskError, DiskTable};
 use dunlin_tree::fs::{Fs, FsError};
 use dunlin_tree::marker::{Marker, RootError};
 
-use crate::folder::{HistoryParts, Parts};
+use crate::folder::{Announce, HistoryParts, Parts};
 use crate::history::policy::Policy;
 use crate::history::{HistoryError, HistoryLog};
 use crate::manifests::ManifestStore;
@@ -62,6 +62,8 @@ pub struct Start<F, S> {
     pub scan_threads: NonZeroUsize,
     /// What is kept of what changes replace and delete.
     pub versions: Policy,
+    /// When others are told of what the user has written.
+    pub announce: Announce,
 }
 
 /// Why a folder could not be taken up; it can be tried again.
@@ -96,7 +98,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     start: Start<F, S>,
     now: Millis,
 ) -> Result<Parts<F, S>, TakeUpError> {
-    let Start { name, fs, spaces, config, signer, seed, scan_threads, versions } = start;
+    let Start { name, fs, spaces, config, signer, seed, scan_threads, versions, announce } = start;
     let marker = fs.root_check(&Marker::new(config.folder, config.device))?;
     let (fresh_epoch, writable) = (config.fresh_epoch, config.tier == Tier::Write);
     let mut index = Index::open(spaces.index, config, now)?;
@@ -139,6 +141,7 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
         texts,
         applied,
         after_crash,
+        announce,
     })
 }
 

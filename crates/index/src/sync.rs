@@ -256,8 +256,12 @@ impl Replicator {
                     handled.changed.append(&mut merged.changed);
                     if merged.new_records > 0 {
                         self.acknowledge_soon(now);
-                        // One batch a segment: large batches cost the storage much memory.
-                        index.write_back(false)?;
+                        // One batch a segment: large batches cost the storage much memory. But
+                        // own changes that cannot be signed now (the disk failed) are not stored
+                        // half-done.
+                        if !index.has_uncommitted() {
+                            index.write_back(false)?;
+                        }
                     }
                 }
                 Err(MergeError::Gap { .. }) => gap = true,

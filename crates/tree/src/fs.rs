@@ -56,6 +56,12 @@ pub trait ReadAt: Send + Sync {
     /// Whatever the disk reports.
     fn stat(&self) -> Result<Stat, FsError>;
 
+    /// Makes the content durable, whoever wrote it; its name is another matter.
+    ///
+    /// # Errors
+    /// Whatever the disk reports; what was written lately must be taken for lost then.
+    fn sync(&self) -> Result<(), FsError>;
+
     /// The implementation behind it, so that two files of one kind can share blocks.
     fn as_any(&self) -> &dyn Any;
 }
@@ -99,12 +105,6 @@ pub trait WriteAt: ReadAt {
     /// # Errors
     /// Whatever the disk reports.
     fn set_mtime(&self, mtime_ns: i64) -> Result<(), FsError>;
-
-    /// Makes the content durable.
-    ///
-    /// # Errors
-    /// Whatever the disk reports; the content must be taken for lost then.
-    fn sync(&self) -> Result<(), FsError>;
 }
 
 /// One synced folder on a disk. All calls block; all paths are below the folder's root.

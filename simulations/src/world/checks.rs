@@ -31,7 +31,7 @@ impl World {
     pub(super) fn run_to_quiet(&mut self) {
         self.calm_down();
         self.rest();
-        if self.failure.is_some() || self.unavailable > 0 {
+        if self.failure.is_some() || !self.unavailable.is_empty() {
             return;
         }
         let before = self.contexts();
@@ -64,8 +64,9 @@ impl World {
                 return;
             }
             if self.now > limit {
-                self.unavailable = self.count_unavailable();
-                if self.unavailable > 0 {
+                self.unavailable = self.unavailable();
+                if !self.unavailable.is_empty() {
+                    self.note(|| "no disk has what is shown".to_owned());
                     return;
                 }
                 let unrest = self.unrest().join("; ");
@@ -173,13 +174,16 @@ impl World {
         }
     }
 
-    /// Counts the contents that the first device's index shows and that are in no folder.
-    fn count_unavailable(&self) -> usize {
-        let Ok(view) = self.view(0) else { return 0 };
+    /// Gives the paths that the first device's index shows with contents that are in no folder.
+    fn unavailable(&self) -> Vec<String> {
+        let Ok(view) = self.view(0) else { return Vec::new() };
         let disks: Vec<_> = (0..self.devices.len()).map(|device| self.disk(device)).collect();
         let on_disk: BTreeSet<Hash> =
             disks.iter().flat_map(|disk| disk.values().filter_map(content_of)).collect();
-        view.values().filter_map(content_of).filter(|content| !on_disk.contains(content)).count()
+        let lost = view.iter().filter(|(_, shown)| {
+            content_of(shown).is_some_and(|content| !on_disk.contains(&content))
+        });
+        lost.map(|(path, _)| path.to_string()).collect()
     }
 
     fn view(&self, device: usize) -> Result<BTreeMap<RelPath, Shown>, String> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dunlin_blocks::{BlockRef, FileHash, ManifestWalk};
 use dunlin_engine::assemble::Assembly;
 use dunlin_engine::download::{self, DownloadError};
-use dunlin_engine::folder::{Action, DOWNLOADS_MAX, Folder, LargeFile, SMALL_IN_FLIGHT};
+use dunlin_engine::folder::{Action, Announce, DOWNLOADS_MAX, Folder, LargeFile, SMALL_IN_FLIGHT};
 use dunlin_engine::network::ServeBlocks;
 use dunlin_identity::Hash;
 use dunlin_index::{Kind, Millis, RelPath};
@@ -222,7 +222,7 @@ impl World {
             return;
         }
         let Some(running) = &self.devices[device].running else { return };
-        let result = download::hash_file(&*running.blocks.fs, path, &stat, 1);
+        let result = download::hash_file(&*running.blocks.fs, path, &stat, 1, Announce::Durable);
         self.with_folder(device, |folder, wall| folder.hashed(path, stat, result, wall));
     }
 

@@ -239,7 +239,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let end = End { how: How::Edited, by, staged: Some(&version) };
                 self.ended(&row, &path, end, now)?;
                 self.forget_rows(&row)?;
-                self.unsynced.extend(path.parent());
+                self.unsynced.name(&path);
             }
             // The user was faster: it is looked at, and becomes a version beside.
             Kept::Surprise { .. } => self.look_again(path, now),
@@ -271,7 +271,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let by = Some(self.signer.device());
         let end = End { how: How::Merged, by, staged: Some(&version) };
         self.ended(&row, &open.path, end, now)?;
-        self.unsynced.extend(open.path.parent());
+        self.unsynced.name(&open.path);
         let (root, size, mtime_ns) = (merged.root, merged.size, stat.mtime_ns);
         let content = Content::File { root, size, mtime_ns, text: None };
         let resolution = Resolution::Replace(content.clone());

@@ -279,7 +279,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Writes what was staged, durably, and sends it out.
     pub(super) fn commit_local(&mut self, blobs: Vec<Vec<u8>>, now: Millis) {
-        if let Err(error) = self.sync_names() {
+        if let Err(error) = self.sync_disk() {
             return self.set_fault(&error, now);
         }
         let committed = match self.index.commit(&*self.signer) {
@@ -407,6 +407,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         batch: &mut Batch,
         now: Millis,
     ) -> Result<(), Refused> {
+        self.user_changed_name(path);
         match stat.kind {
             FileKind::Directory => {
                 let draft = Draft::plain(Content::Directory);
@@ -422,6 +423,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let root = Hash(*blake3::hash(&data).as_bytes());
                 let draft = self.draft(None, path, file_content(root, &stat), &data)?;
                 batch.inline(data);
+                self.user_wrote(path);
                 self.adopt_or_create(path, stat, draft, None, now)
             }
             FileKind::File => {
@@ -545,6 +547,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             );
             return Ok(());
         }
+        // It may have been saved by renaming another file over it.
+        self.user_changed_name(path);
         match stat.kind {
             FileKind::Symlink => {
                 let target = self.fs.read_link(path)?;
@@ -555,6 +559,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let root = Hash(*blake3::hash(&data).as_bytes());
                 let draft = self.draft(Some(&row), path, file_content(root, &stat), &data)?;
                 batch.inline(draft.inline(data));
+                self.user_wrote(path);
                 self.rewrite(row, path, stat, draft, None, now)
             }
             FileKind::File => {
@@ -670,6 +675,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         } else {
             Draft::plain(content)
         };
+        self.user_changed_name(path);
         match row {
             Some(row) if row.kind == Kind::File => {
                 self.rewrite(row, path, current, draft, Some(hash), now)
@@ -682,6 +688,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
         let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         let (parent_row, parent, name) = self.parent_of(to)?;
+        // One that has lost its name to another change is covered by that one.
+        if let Some(from) = self.rows.path(row.id)? {
+            self.user_changed_name(&from);
+        }
+        self.user_changed_name(to);
         // What another device has just put there and is not on this disk yet stays as well.
         match self.index.rename_beside(now, &row.item, parent, &name) {
             Ok(key) => row.item = key,
@@ -711,6 +722,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        self.user_changed_name(path);
         if row.kind == Kind::Directory && self.has_unseen(&row)? {
             // The user never saw all that is below: only what was on this disk is deleted.
             let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();

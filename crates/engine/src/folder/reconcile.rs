@@ -30,7 +30,7 @@ use crate::types::Event;
 /// More passes than this in one go are left for later, so that events are not starved.
 const PASSES_MAX: usize = 32;
 /// Up to this many files are made durable one by one; more, all at once.
-const SYNC_EACH_MAX: usize = 4;
+pub(super) const SYNC_EACH_MAX: usize = 4;
 /// A chain of renames longer than this is done over several passes, to bound the stack.
 const DEPTH_MAX: usize = 64;
 
@@ -112,9 +112,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let next = self.needs.next();
             self.out.extend(next);
         }
-        let written = self.rows.write_back(false).map_err(table_error);
-        let written = written.and_then(|()| self.index.write_back(false));
-        let written = written.and_then(|()| Ok(self.log.flush(&*self.fs)?));
+        let written = self.write_back(false).and_then(|()| Ok(self.log.flush(&*self.fs)?));
         if let Err(error) = written {
             self.storage_fault(&error, now);
         }
@@ -303,7 +301,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 row.name = name;
                 self.rows.put(&row)?;
                 pass.progress = true;
-                self.unsynced.extend(from.parent());
+                self.unsynced.name(&from);
                 self.applied_event(&to, "moved");
                 Ok(true)
             }
@@ -760,29 +758,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(true)
     }
 
-    /// Makes the names durable that were changed on this disk.
-    ///
-    /// To be called before the database is flushed: a power cut must not leave a table of files
-    /// that is ahead of the disk, since what is found older there would be taken for the user's
-    /// edit and go to everyone.
-    pub(super) fn sync_names(&mut self) -> Result<(), FsError> {
-        if self.unsynced.len() > SYNC_EACH_MAX {
-            self.fs.sync_all()?;
-        } else {
-            for directory in &self.unsynced {
-                match self.fs.sync_dir(directory) {
-                    // A directory that is not there any more has no names to lose.
-                    Err(error) if !error.kind().pauses_folder() => {}
-                    other => other?,
-                }
-            }
-        }
-        self.unsynced.clear();
-        Ok(())
-    }
-
     fn applied_event(&mut self, path: &RelPath, change: &str) {
-        self.unsynced.extend(path.parent());
+        self.unsynced.name(path);
         self.event_out(Event::Applied {
             folder: self.name.clone(),
             path: path.to_string(),

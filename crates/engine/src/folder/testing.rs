@@ -10,7 +10,7 @@ use dunlin_tree::disk::Row;
 use dunlin_tree::fs::{Fs, MemFs, Memory, UserOp};
 use dunlin_tree::marker::Marker;
 
-use super::{Action, Folder};
+use super::{Action, Announce, Folder};
 use crate::history::policy::Policy;
 use crate::take_up::{Spaces, Start, take_up};
 
@@ -57,6 +57,7 @@ fn open(disk: &Memory, spaces: &Spaces<MemStore>, now: Millis) -> Folder<MemFs, 
         seed: now,
         scan_threads: NonZeroUsize::MIN,
         versions: Policy { delay_ms: DELAY_MS, ..Policy::default() },
+        announce: Announce::Durable,
     };
     Folder::new(take_up(start, now).expect("the folder can be taken up"))
 }
@@ -103,7 +104,8 @@ impl Rig {
     fn perform(&mut self) {
         while let Some(action) = self.folder.poll() {
             if let Action::Hash(path, stat) = action {
-                let hash = crate::download::hash_file(&self.fs(), &path, &stat, 1);
+                let announce = Announce::Durable;
+                let hash = crate::download::hash_file(&self.fs(), &path, &stat, 1, announce);
                 self.folder.hashed(&path, stat, hash, self.now);
             }
         }

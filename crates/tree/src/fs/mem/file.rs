@@ -60,6 +60,13 @@ impl ReadAt for MemFile {
         Ok(state.stat(self.ino))
     }
 
+    fn sync(&self) -> Result<(), FsError> {
+        self.change("make durable", |state, ino| {
+            state.sync_file(ino);
+            Ok(())
+        })
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -127,13 +134,6 @@ impl WriteAt for MemFile {
     fn set_mtime(&self, mtime_ns: i64) -> Result<(), FsError> {
         self.change("set the time of", |state, ino| {
             state.set_attributes(ino, None, Some(mtime_ns));
-            Ok(())
-        })
-    }
-
-    fn sync(&self) -> Result<(), FsError> {
-        self.change("make durable", |state, ino| {
-            state.sync_file(ino);
             Ok(())
         })
     }

@@ -84,6 +84,10 @@ impl ReadAt for RealFile {
         stat_fd(&self.fd).map(|(stat, _)| stat).map_err(self.failed("look at"))
     }
 
+    fn sync(&self) -> Result<(), FsError> {
+        rustix::fs::fsync(&self.fd).map_err(self.failed("make durable"))
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -149,10 +153,6 @@ impl WriteAt for RealFile {
     fn set_mtime(&self, mtime_ns: i64) -> Result<(), FsError> {
         rustix::fs::futimens(&self.fd, &timestamps(mtime_ns))
             .map_err(self.failed("set the time of"))
-    }
-
-    fn sync(&self) -> Result<(), FsError> {
-        rustix::fs::fsync(&self.fd).map_err(self.failed("make durable"))
     }
 }
 
