@@ -7,8 +7,10 @@ use std::time::Duration;
 use dunlin_api::{Control, Ending, Fault, FaultKind};
 use dunlin_engine::conflict::{ConflictError, ConflictInfo};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
-use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
-use dunlin_engine::{HomeError, Node, NodeError};
+use dunlin_engine::types::{
+    Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
+};
+use dunlin_engine::{HomeError, Node, NodeError, RestoreRequest};
 use dunlin_identity::Tier;
 use tokio::sync::{broadcast, watch};
 
@@ -167,6 +169,18 @@ impl Control for Adapter {
                 self.node.merge_conflict(&folder, &path, &merged, expect).await
             }
         })
+    }
+
+    async fn history(&self, path: PathBuf, limit: usize) -> Result<PathHistory, Fault> {
+        told(self.node.history(&path, limit).await)
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreReport, Fault> {
+        told(self.node.restore(request).await)
+    }
+
+    async fn verify(&self, folder: String) -> Result<VerifyReport, Fault> {
+        told(self.node.verify(&folder).await)
     }
 
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {

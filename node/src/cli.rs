@@ -69,6 +69,10 @@ pub(crate) enum Command {
     /// Look at what was changed on two devices at once, and say what stays
     #[command(subcommand)]
     Conflict(Conflict),
+    /// Show what a file held before, or what was changed and deleted in a directory
+    History(History),
+    /// Bring back an older version, or what was deleted
+    Restore(Restore),
     /// Print what happens, a JSON line each
     Events,
     /// Check that all is well, and say what to mend
@@ -205,6 +209,42 @@ pub(crate) struct Scan {
     pub(crate) folder: Option<String>,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    /// A file or directory in a folder, there or not; or a folder's name
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: String,
+    /// Show so many versions at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = RESTORE_EXAMPLES, disable_version_flag = true)]
+pub(crate) struct Restore {
+    /// A file or directory in a folder, there or not; or a folder's name
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: String,
+    /// As it was then: 2h (ago), 3d, yesterday, "2026-11-01 12:00" [default: what was kept last]
+    #[arg(long, value_name = "TIME", value_parser = crate::when::parse)]
+    pub(crate) at: Option<u64>,
+    /// This version, by its number in `dunlin history`
+    #[arg(long, value_name = "ID", conflicts_with = "at")]
+    pub(crate) version: Option<u64>,
+    /// Write it here instead, in a folder or anywhere else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) to: Option<PathBuf>,
+    /// Put it in place of what is newer, which is kept as a version
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  dunlin restore notes.md                     the last version of what was deleted
+  dunlin restore notes.md --version 12 --to old.md
+  dunlin restore ~/Sync --at yesterday --force  the whole folder as it was";
+
 /// The folder that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct FolderArg {
@@ -231,6 +271,8 @@ pub(crate) enum Folder {
         /// Its new value
         value: String,
     },
+    /// Read everything back, and repair what has rotted from other devices
+    Verify(FolderArg),
     /// Let a held mass deletion or mass overwrite happen, on every device
     Approve(FolderArg),
     /// Take a held mass deletion or mass overwrite back: every file is as it was
@@ -462,6 +504,11 @@ mod tests {
             "folder pause Sync",
             "folder resume Sync",
             "folder set Sync watch off",
+            "folder verify Sync",
+            "history a/b --limit 5",
+            "restore a/b",
+            "restore a/b --at 2h --force",
+            "restore a/b --version 7 --to /tmp/x",
             "folder approve Sync",
             "folder undo Sync",
             "conflict ls",
@@ -503,6 +550,9 @@ mod tests {
             "sync a b --interval -1",
             "folder",
             "folder set Sync watch",
+            "restore",
+            "restore a --at tomorrow",
+            "restore a --at 2h --version 7",
             "device rename nas",
             "conflict resolve a.txt",
             "conflict resolve --keep this",

@@ -4,6 +4,7 @@ mod conflict;
 mod device;
 mod doctor;
 mod folder;
+mod history;
 mod join;
 mod limit;
 mod mergetool;
@@ -14,6 +15,7 @@ mod share;
 mod status;
 mod sync;
 mod up;
+mod verify;
 
 use crate::cli::Command;
 use crate::context::{self, Context};
@@ -32,6 +34,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
         Command::Device(device) => device::run(context, device).await,
         Command::Limit(limit) => limit::run(context, limit).await,
         Command::Conflict(conflict) => conflict::run(context, conflict).await,
+        Command::History(command) => history::history(context, command).await,
+        Command::Restore(command) => history::restore(context, command).await,
         Command::Events => events(context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completions { shell } => paper::completions(context, shell),

@@ -14,6 +14,7 @@ mod progress;
 mod qr;
 mod rate;
 mod signals;
+mod when;
 
 use std::process::ExitCode;
 use std::time::Duration;

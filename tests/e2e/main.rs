@@ -10,6 +10,7 @@ mod control;
 mod first_sync;
 mod full_disk;
 mod harness;
+mod history;
 mod ignoring;
 mod interrupted;
 mod joining;

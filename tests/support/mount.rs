@@ -1,5 +1,6 @@
-//! Memory file systems of a small size, mounted where a test wants them.
+//! File systems of a small size, in memory or in an image, mounted where a test wants them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +19,35 @@ impl Mount {
         }
         mount(path, &format!("size={size_mib}m,mode=755"))?;
         Ok(Self { path: path.to_owned() })
+    }
+
+    /// Makes an ext4 file system of `size_mib` mebibytes in the file `image` and mounts it at
+    /// `path`; says why that is not possible here.
+    pub(crate) fn ext4(image: &Path, path: &Path, size_mib: u64) -> Result<Self, String> {
+        if !is_root() {
+            return Err("mounting needs root".into());
+        }
+        let file = File::create(image).map_err(|error| error.to_string())?;
+        file.set_len(size_mib << 20).map_err(|error| error.to_string())?;
+        done(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image))?;
+        done(Command::new("mount").args(["-o", "loop"]).args([image, path]))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Flips a bit of the image below a mounted file system wherever it holds `pattern` (freed
+    /// blocks may, too): no time, size or inode tells of it.
+    pub(crate) fn rot(&self, image: &Path, pattern: &[u8]) {
+        done(Command::new("umount").arg(&self.path)).expect("nothing is open there");
+        let mut bytes = std::fs::read(image).expect("the image can be read");
+        let mut from = 0;
+        while let Some(at) = bytes[from..].windows(pattern.len()).position(|at| at == pattern) {
+            from += at + pattern.len() / 2;
+            bytes[from] ^= 1;
+        }
+        assert!(from > 0, "the pattern is not in the image");
+        std::fs::write(image, bytes).expect("the image can be written");
+        done(Command::new("mount").args(["-o", "loop"]).args([image, &self.path]))
+            .expect("it can be mounted again");
     }
 
     /// Gives it another size.
@@ -39,14 +69,15 @@ impl Drop for Mount {
 }
 
 fn mount(path: &Path, options: &str) -> Result<(), String> {
-    let output = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-        .arg(path)
-        .output()
-        .map_err(|error| format!("cannot run mount: {error}"))?;
+    done(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(path))
+}
+
+/// Runs a command to its end; says what it said when it fails.
+fn done(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
     if output.status.success() {
         Ok(())
     } else {
-        Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
-use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
+use dunlin_engine::types::{
+    Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -21,8 +23,8 @@ use tokio::net::UnixStream;
 use crate::control::Fault;
 use crate::endpoint::Endpoint;
 use crate::wire::{
-    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Join, LINE_MAX, RenameDevice, Setting, Share,
-    ShareCode,
+    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Join, LINE_MAX, RenameDevice, Restore,
+    Setting, Share, ShareCode,
 };
 
 mod conflicts;
@@ -165,6 +167,23 @@ impl Client {
         let address = format!("/v1/folders/{}/settings/{}", segment(folder), segment(key));
         let body = Setting { value: value.to_owned() };
         self.order(Method::PUT, &address, Some(&body), Patience::Usual).await
+    }
+
+    /// The versions of a file or directory, given by its absolute path.
+    pub async fn history(&self, path: &Path, limit: usize) -> Result<PathHistory, ClientError> {
+        let address = format!("/v1/history?path={}&limit={limit}", segment(&text(path)?));
+        self.call(Method::GET, &address, None::<&()>, Patience::Endless).await
+    }
+
+    /// Brings back older versions, or what was deleted.
+    pub async fn restore(&self, restore: &Restore) -> Result<RestoreReport, ClientError> {
+        self.call(Method::POST, "/v1/restore", Some(restore), Patience::Endless).await
+    }
+
+    /// Has a folder read back, and repaired.
+    pub async fn verify(&self, folder: &str) -> Result<VerifyReport, ClientError> {
+        let address = format!("/v1/folders/{}/verify", segment(folder));
+        self.call(Method::POST, &address, None::<&()>, Patience::Endless).await
     }
 
     /// The node's devices, its own first.

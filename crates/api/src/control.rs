@@ -4,9 +4,12 @@ use std::future::Future;
 use std::io::Read;
 use std::path::PathBuf;
 
+use dunlin_engine::RestoreRequest;
 use dunlin_engine::conflict::{ConflictInfo, Keep};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
-use dunlin_engine::types::{Check, Event, FolderInfo, Status, WaitOutcome};
+use dunlin_engine::types::{
+    Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -150,6 +153,22 @@ pub trait Control: Clone + Send + Sync + 'static {
         ending: Ending,
         expect: Option<Vec<String>>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The versions of a file or directory, newest first.
+    fn history(
+        &self,
+        path: PathBuf,
+        limit: usize,
+    ) -> impl Future<Output = Result<PathHistory, Fault>> + Send;
+
+    /// Brings back older versions, or what was deleted.
+    fn restore(
+        &self,
+        request: RestoreRequest,
+    ) -> impl Future<Output = Result<RestoreReport, Fault>> + Send;
+
+    /// Reads a folder back, and repairs what has rotted.
+    fn verify(&self, folder: String) -> impl Future<Output = Result<VerifyReport, Fault>> + Send;
 
     /// Gives a device another name.
     fn rename_device(

@@ -9,15 +9,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post, put};
 use axum::{Json, Router};
+use dunlin_engine::RestoreRequest;
 use dunlin_engine::limits::{LimitChange, LimitStatus};
-use dunlin_engine::types::{Check, FolderInfo, FolderStatus, Status, WaitOutcome};
+use dunlin_engine::types::{
+    Check, FolderInfo, FolderStatus, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
+};
 use serde::de::DeserializeOwned;
 
 use crate::control::{Control, Fault, FaultKind};
 use crate::server::Stop;
 use crate::wire::{
-    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, Join, RenameDevice, Setting, Share, ShareCode,
-    Wait, devices,
+    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, HistoryOf, Join, RenameDevice, Restore, Setting,
+    Share, ShareCode, Wait, devices,
 };
 use crate::{events, select};
 
@@ -52,6 +55,9 @@ pub(crate) fn router<C: Control>(control: C, stop: Stop) -> Router {
         .route("/v1/folders/{folder}/conflicts", get(conflicts::list::<C>))
         .route("/v1/folders/{folder}/conflicts/base", get(conflicts::base::<C>))
         .route("/v1/folders/{folder}/conflicts/resolve", post(conflicts::resolve::<C>))
+        .route("/v1/folders/{folder}/verify", post(verify::<C>))
+        .route("/v1/history", get(history::<C>))
+        .route("/v1/restore", post(restore::<C>))
         .route("/v1/join", post(join::<C>))
         .route("/v1/scan", post(scan_all::<C>))
         .route("/v1/wait", get(wait::<C>))
@@ -237,6 +243,37 @@ async fn set<C: Control>(
 ) -> Done {
     app.control.set(app.folder(&folder).await?, key, body.value).await?;
     Ok(DONE)
+}
+
+async fn history<C: Control>(
+    State(app): State<App<C>>,
+    InQuery(query): InQuery<HistoryOf>,
+) -> Answer<PathHistory> {
+    Ok(Json(app.control.history(absolute(query.path)?, query.limit).await?))
+}
+
+async fn restore<C: Control>(
+    State(app): State<App<C>>,
+    In(body): In<Restore>,
+) -> Answer<RestoreReport> {
+    if body.at_ms.is_some() && body.version.is_some() {
+        return Err(invalid("at_ms and version contradict each other: give one of them"));
+    }
+    let request = RestoreRequest {
+        path: absolute(body.path)?,
+        at: body.at_ms,
+        version: body.version,
+        to: body.to.map(absolute).transpose()?,
+        force: body.force,
+    };
+    Ok(Json(app.control.restore(request).await?))
+}
+
+async fn verify<C: Control>(
+    State(app): State<App<C>>,
+    Path(folder): Path<String>,
+) -> Answer<VerifyReport> {
+    Ok(Json(app.control.verify(app.folder(&folder).await?).await?))
 }
 
 async fn wait<C: Control>(

@@ -102,6 +102,41 @@ pub struct RenameDevice {
     pub name: String,
 }
 
+/// Query of `GET /v1/history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryOf {
+    /// The file or directory, absolute.
+    pub path: String,
+    /// How many versions at most; 100 when absent.
+    #[serde(default = "usual_limit")]
+    pub limit: usize,
+}
+
+fn usual_limit() -> usize {
+    100
+}
+
+/// Body of `POST /v1/restore`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restore {
+    /// The file or directory, absolute; a folder's own directory for all of it.
+    pub path: String,
+    /// As of when, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+    /// Which version, by its number in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Where to write it instead, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Whether to put it in place of what is newer.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// Query of `GET /v1/wait`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -120,6 +120,16 @@ impl Assembly {
         self.missing.is_empty()
     }
 
+    /// Gives it its mode, and the time of its last change in nanoseconds since 1970. Writes after
+    /// this change the time again.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    pub fn dress(&self, mode: u32, mtime_ns: i64) -> Result<(), FsError> {
+        self.file.set_mode(mode)?;
+        self.file.set_mtime(mtime_ns)
+    }
+
     /// Makes what is there durable, so that it counts when the file is taken up again.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ fn write_blocks(
 }
 
 /// Fetches the pieces of the manifest that are not here.
-async fn fetch_manifest<F, S>(
+pub(crate) async fn fetch_manifest<F, S>(
     shell: &Arc<Shell<F, S>>,
     file: &LargeFile,
 ) -> Result<(ManifestWalk, Vec<(Hash, Vec<u8>)>), DownloadError>

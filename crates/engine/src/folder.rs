@@ -48,6 +48,8 @@ mod hold;
 mod observe;
 mod overwrite;
 mod pack;
+mod past;
+mod put;
 mod reconcile;
 mod recover;
 mod rows;
@@ -62,6 +64,8 @@ pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
 pub use durable::Announce;
 pub use history::KeepError;
+pub use past::{Past, PastError, Plan, Target, VERSIONS_MAX, Wanted};
+pub use put::{Put, PutError};
 pub(crate) use rows::table_error;
 
 use hold::{Held, Vanishing};

@@ -19,7 +19,7 @@ use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::Announce;
-use crate::history::policy::Policy;
+use crate::history::policy::{self, Keep, Policy};
 use crate::limits::LimitSettings;
 use crate::types::FolderInfo;
 
@@ -127,6 +127,30 @@ pub struct VersionSettings {
 impl VersionSettings {
     fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Changes one setting, as its user writes it: `versions`, `versions-size` or
+    /// `versions-delay`; `default` makes it as usual.
+    ///
+    /// # Errors
+    /// What is wrong, for the user.
+    pub fn change(&mut self, key: &str, value: &str) -> Result<(), String> {
+        let given = (value != "default").then_some(value);
+        match key {
+            "versions" => {
+                let keep = given.map(str::parse::<Keep>).transpose();
+                self.keep = keep.map_err(|error| error.to_string())?.map(|keep| keep.to_string());
+            }
+            "versions-size" => self.size = given.map(policy::parse_size).transpose()?,
+            "versions-delay" => self.delay_ms = given.map(policy::parse_span).transpose()?,
+            _ => {
+                return Err(format!(
+                    "a folder has no setting {key:?}: these are versions, versions-size and \
+                     versions-delay"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// These settings, and where they say nothing, `shared` ones.

@@ -18,6 +18,7 @@ pub mod manifests;
 pub mod network;
 pub mod node;
 pub mod pair;
+pub mod restore;
 pub mod runner;
 pub mod serve;
 pub mod take_up;
@@ -25,7 +26,9 @@ pub mod texts;
 pub mod types;
 
 mod book;
+mod gather;
 mod open;
+mod verify;
 
 pub use home::{Home, HomeError};
-pub use node::{Node, NodeConfig, NodeError, join_offline};
+pub use node::{Node, NodeConfig, NodeError, RestoreRequest, join_offline};

@@ -1,6 +1,7 @@
 //! A running node: the home's folders, the mesh they share, and what the outside may ask.
 
 mod conflicts;
+mod history;
 mod limits;
 mod settings;
 
@@ -27,6 +28,8 @@ use crate::runner::{Command, Request, Runner, Snapshot};
 use crate::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
+
+pub use history::RestoreRequest;
 
 /// Events that wait for a slow reader before some are lost to it.
 const EVENTS: usize = 4096;

@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
 use crate::folder::{Announce, Folder};
+use crate::history::History;
 use crate::history::policy::Policy;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
@@ -135,6 +136,7 @@ fn open(
         fs,
         rows: readable,
         manifests,
+        history: History::new(spaces.history),
         meta: spaces.meta,
         network: Arc::clone(&open.network),
         events: open.events.clone(),

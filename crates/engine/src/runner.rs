@@ -23,11 +23,16 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
 use crate::download::{self, DownloadError};
-use crate::folder::{Action, Announce, Folder, LargeFile};
+use crate::folder::{Action, Announce, Folder, LargeFile, Past, Put, PutError, Wanted};
+use crate::history::History;
+use crate::history::policy::Policy;
 use crate::manifests::ManifestStore;
 use crate::network::Network;
+use crate::restore::Outside;
 use crate::take_up;
-use crate::types::{Event, FolderState, Problem};
+use crate::types::{Event, FolderState, Problem, RestoreReport, VerifyReport};
+
+mod past;
 
 mod conflicts;
 
@@ -92,6 +97,16 @@ pub enum Command {
     Blobs(Vec<(Hash, Option<Bytes>)>),
     /// A large file is complete, or cannot be had now.
     Downloaded(Hash, Result<(TempName, FileHash), DownloadError>),
+    /// The versions of a path, at most so many.
+    Past(RelPath, usize, oneshot::Sender<Result<Past, String>>),
+    /// Restore something, in the folder or outside.
+    Restore(Wanted, Option<Outside>, oneshot::Sender<Result<RestoreReport, String>>),
+    /// Read everything back.
+    Verify(oneshot::Sender<Result<VerifyReport, String>>),
+    /// Put in place what was brought together.
+    Put(Vec<Put>, oneshot::Sender<Vec<Result<(), PutError>>>),
+    /// Keep other versions from now on.
+    Versions(Policy),
     /// The user asks something.
     Ask(Request, oneshot::Sender<Result<(), String>>),
     /// Something about conflicts.
@@ -163,6 +178,8 @@ pub struct Shell<F, S: Storage> {
     pub rows: Arc<DiskTable<S>>,
     /// Manifest pieces.
     pub manifests: ManifestStore<S>,
+    /// The history, to read from other threads.
+    pub history: History<S>,
     /// Where the state of the last clean moment is kept.
     pub meta: S,
     /// The way to the other members.
@@ -533,6 +550,7 @@ where
             Command::Ask(request, answer) => self.answer(request, answer, now),
             Command::Conflict(command) => self.conflict_command(command, now),
             Command::Stop => return false,
+            past => self.take_past(past, now),
         }
         true
     }

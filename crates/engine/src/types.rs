@@ -2,6 +2,11 @@
 //!
 //! Field names are a promise to scripts: more may come, none goes or changes its meaning.
 
+mod history;
+
+pub use history::{
+    FailedPath, PATHS_MAX, PathHistory, RestoreReport, RottenFile, VerifyReport, VersionInfo,
+};
 use serde::{Deserialize, Serialize};
 
 /// What `dunlin status --json` prints.

@@ -4,7 +4,7 @@ use dunlin_api::{Client, ClientError};
 use dunlin_engine::types::{FolderInfo, FolderStatus};
 
 use crate::cli::{Folder, FolderArg};
-use crate::commands::status;
+use crate::commands::{status, verify};
 use crate::context::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::offline;
@@ -30,6 +30,10 @@ pub(crate) async fn run(context: &Context, command: Folder) -> Result<Exit, Fail
             let (client, name) = find(context, &folder).await?;
             let done = client.set(&name, &key, &value).await;
             told(context, done, "set", &format!("{name}: {key} is {value}"))
+        }
+        Folder::Verify(folder) => {
+            let (client, name) = find(context, &folder).await?;
+            verify::run(context, &client, &name).await
         }
         Folder::Approve(folder) => {
             let (client, name) = find(context, &folder).await?;

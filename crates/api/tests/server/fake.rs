@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use dunlin_api::{Control, Ending, Fault, FaultKind};
+use dunlin_engine::RestoreRequest;
 use dunlin_engine::conflict::ConflictInfo;
 use dunlin_engine::limits::{DeviceLimit, LimitChange, LimitStatus};
 use dunlin_engine::types::{
-    Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
+    Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, PathHistory, RestoreReport,
+    Status, VerifyReport, WaitOutcome,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -173,6 +175,22 @@ impl Control for Fake {
         expect: Option<Vec<String>>,
     ) -> Result<(), Fault> {
         self.note(format!("resolve {folder} {path} {ending:?} {expect:?}"))
+    }
+
+    async fn history(&self, path: PathBuf, limit: usize) -> Result<PathHistory, Fault> {
+        self.note(format!("history {} {limit}", path.display()))?;
+        let path = path.display().to_string();
+        Ok(PathHistory { folder: "My files".into(), path, versions: Vec::new(), more: 0 })
+    }
+
+    async fn restore(&self, request: RestoreRequest) -> Result<RestoreReport, Fault> {
+        self.note(format!("restore {request:?}"))?;
+        Ok(RestoreReport { restored: 1, ..RestoreReport::default() })
+    }
+
+    async fn verify(&self, folder: String) -> Result<VerifyReport, Fault> {
+        self.note(format!("verify {folder}"))?;
+        Ok(VerifyReport { folder, ..VerifyReport::default() })
     }
 
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::fake::{Fake, GONE, NAS};
+use dunlin_api::wire::Restore;
 use dunlin_api::{Client, ClientError, FaultKind, ServeError, Server};
 use dunlin_engine::limits::LimitChange;
 use dunlin_engine::types::{Event, WaitOutcome};
@@ -51,6 +52,12 @@ async fn every_request_reaches_the_node() {
     client.approve("My files").await.unwrap();
     client.undo("My files").await.unwrap();
     client.set("My files", "a/b", "ü & 1").await.unwrap();
+    client.verify("My files").await.unwrap();
+    assert_eq!(client.history(Path::new(inside), 5).await.unwrap().path, inside);
+    let restore = Restore { path: inside.into(), version: Some(3), ..Restore::default() };
+    assert_eq!(client.restore(&restore).await.unwrap().restored, 1);
+    let both = Restore { at_ms: Some(1), ..restore.clone() };
+    assert_eq!(fault(client.restore(&both).await.unwrap_err()).kind, FaultKind::Invalid);
     client.rename_device("nas", "attic").await.unwrap();
     let change =
         LimitChange { device: Some("nas".into()), up: Some(None), ..LimitChange::default() };
@@ -66,6 +73,10 @@ async fn every_request_reaches_the_node() {
         "approve My files",
         "undo My files",
         "set My files a/b=ü & 1",
+        "verify My files",
+        "history /srv/my files/a b/%2F?.txt 5",
+        "restore RestoreRequest { path: \"/srv/my files/a b/%2F?.txt\", at: None, \
+         version: Some(3), to: None, force: false }",
         "rename 12D3KooWNas attic",
         "limit Some(\"12D3KooWNas\") Some(None) None None None",
         "limit Some(\"12D3KooWGone\") Some(None) Some(Some(7)) None None",

@@ -145,6 +145,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         how: How,
         now: Millis,
     ) -> Result<(), KeepError> {
+        if row.root.is_some() && self.kept.get(&row.id) == row.root.as_ref() {
+            // What is about to be replaced was moved aside already.
+            return Ok(());
+        }
         let temp = TempName::parse(&format!("kept-{}", row.id.0))
             .expect("letters and digits make a legal name");
         self.fs.temp_remove(&temp)?;

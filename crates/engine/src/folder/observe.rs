@@ -462,7 +462,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Something is at `path` that this device has not put there. If the index shows an equal
     /// thing there, it is that; otherwise it is new.
-    fn adopt_or_create(
+    pub(super) fn adopt_or_create(
         &mut self,
         path: &RelPath,
         stat: Stat,
@@ -590,7 +590,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// What is at the row's path has changed, or was only touched.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
         mut row: Row,
         path: &RelPath,

@@ -71,8 +71,6 @@ pub enum How {
     Merged,
     /// It was moved aside to put an older version in place.
     Restored,
-    /// It was found to have rotted on the disk, and was moved aside for a good copy.
-    Rotten,
     /// A program went on writing to a file that had been moved aside already.
     WrittenLate,
     /// It was found in the version store without a record of it.

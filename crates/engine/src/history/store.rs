@@ -165,6 +165,16 @@ impl<S: Storage> History<S> {
         }
     }
 
+    /// Whether any version ended below this directory.
+    ///
+    /// # Errors
+    /// See [`History::get`].
+    pub fn any_below(&self, dir: &RelPath) -> Result<bool, StorageError> {
+        let mut prefix = path_prefix(dir);
+        prefix.push(b'/');
+        Ok(!self.storage.scan(&prefix, None, 1)?.is_empty())
+    }
+
     fn named_by<'k>(
         &self,
         keys: impl Iterator<Item = &'k [u8]>,

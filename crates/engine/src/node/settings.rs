@@ -21,8 +21,12 @@ impl Node {
                 self.change_config(id, |config| config.hold = hold)?;
                 self.ask(id, Request::Hold(hold)).await
             }
+            _ if key.starts_with("versions") => self.set_versions(id, key, value).await,
             _ => {
-                let text = format!("a folder has no setting {key:?}: there are `name` and `hold`");
+                let text = format!(
+                    "a folder has no setting {key:?}: there are `name`, `hold`, `versions`, \
+                     `versions-size` and `versions-delay`"
+                );
                 Err(NodeError::NotFound(text))
             }
         }
@@ -38,7 +42,7 @@ impl Node {
     }
 
     /// Changes what `config.toml` says of a folder, and what the running one knows of it.
-    fn change_config(
+    pub(super) fn change_config(
         &self,
         id: FolderId,
         change: impl Fn(&mut FolderConfig),
