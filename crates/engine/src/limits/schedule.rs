@@ -44,7 +44,7 @@ struct Span {
     end: u16,
 }
 
-/// See the [module](self).
+/// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Schedule {
