@@ -7,6 +7,7 @@
 //! The decisions are in [`scheduler`], which does no I/O and runs in simulations as it is.
 
 mod api;
+mod congestion;
 mod connect;
 mod driver;
 mod limits;

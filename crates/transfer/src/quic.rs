@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::api::TransferError;
+use crate::congestion::FloorConfig;
 use crate::tls::{self, Identity};
 
 /// A connection on which nothing goes for this long ends; there is no keep-alive, so an idle node
@@ -135,6 +136,7 @@ fn transport() -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(SEND_WINDOW)
+        .congestion_controller_factory(Arc::new(FloorConfig::default()))
         .mtu_discovery_config(Some(mtu));
     transport
 }
