@@ -182,6 +182,7 @@ impl Device {
             rows: Arc::new(rows),
             manifests: ManifestStore::new(spaces.manifests),
             texts: TextStore::new(spaces.texts),
+            partials: Arc::default(),
         };
         let folder = Folder::new(parts);
         let rescan_at = wall + RESCAN_MS;

@@ -2,6 +2,7 @@
 //! there, from other files on this disk, and from blocks that peers send.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_blocks::{BlockRef, Manifest, address, is_hole};
@@ -11,14 +12,23 @@ use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 
 use crate::manifests::ManifestStore;
+use crate::partials::Partials;
 use crate::serve::{BlockReader, read_kept};
 
 /// A temporary file that is being filled.
 pub struct Assembly {
-    file: Box<dyn WriteAt>,
+    file: Arc<dyn WriteAt>,
     /// Where each block that is still missing belongs.
     missing: BTreeMap<Hash, Vec<(u64, u32)>>,
     order: Vec<BlockRef>,
+    /// Where others find what has come.
+    partials: Arc<Partials>,
+}
+
+impl Drop for Assembly {
+    fn drop(&mut self) {
+        self.partials.remove(&self.file);
+    }
 }
 
 impl Assembly {
@@ -33,10 +43,11 @@ impl Assembly {
         manifest: &Manifest,
         temp: &TempName,
     ) -> Result<Self, FsError> {
-        let file = fs.temp_create(temp, manifest.size)?;
+        let file: Arc<dyn WriteAt> = Arc::from(fs.temp_create(temp, manifest.size)?);
         let there = file.stat()?.size;
         file.set_len(manifest.size)?;
-        let mut assembly = Self { file, missing: BTreeMap::new(), order: Vec::new() };
+        let partials = Arc::default();
+        let mut assembly = Self { file, missing: BTreeMap::new(), order: Vec::new(), partials };
         let mut local = BlockReader::new(fs, rows);
         for (offset, block) in manifest.offsets() {
             if is_hole(&block) && offset >= there {
@@ -57,6 +68,13 @@ impl Assembly {
             places.push((offset, block.len));
         }
         Ok(assembly)
+    }
+
+    /// From now on, others find there what comes for this file, until it is dropped.
+    #[must_use]
+    pub fn shared_in(mut self, partials: &Arc<Partials>) -> Self {
+        self.partials = Arc::clone(partials);
+        self
     }
 
     /// The blocks to fetch, in the order of the file, each once.
@@ -110,6 +128,7 @@ impl Assembly {
         for (offset, len) in self.missing.remove(hash).unwrap_or_default() {
             if data.len() == len as usize {
                 self.file.write_at(data, offset)?;
+                self.partials.add(&self.file, offset, BlockRef { hash: *hash, len });
             }
         }
         Ok(())

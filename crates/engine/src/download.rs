@@ -86,7 +86,8 @@ where
         let Shell { fs, rows, manifests, .. } = &*begun;
         Assembly::begin(&**fs, rows, manifests, &manifest_again, &temp)
     })
-    .await??;
+    .await??
+    .shared_in(&shell.partials);
 
     let (sink, mut fetched) = mpsc::channel(BLOCKS_AT_ONCE);
     let missing = assembly.missing().to_vec();

@@ -18,6 +18,7 @@ pub mod manifests;
 pub mod network;
 pub mod node;
 pub mod pair;
+pub mod partials;
 pub mod restore;
 pub mod runner;
 pub mod serve;

@@ -125,17 +125,20 @@ fn open(
     if open.paused {
         state.pause(now);
     }
+    let partials = Arc::default();
     (open.serve)(Arc::new(FolderBlocks {
         fs: Arc::clone(&fs),
         rows: Arc::clone(&readable),
         manifests: manifests.clone(),
         texts,
+        partials: Arc::clone(&partials),
     }));
     let shell = Shell {
         folder,
         fs,
         rows: readable,
         manifests,
+        partials,
         history: History::new(spaces.history),
         meta: spaces.meta,
         network: Arc::clone(&open.network),

@@ -28,6 +28,7 @@ use crate::history::History;
 use crate::history::policy::Policy;
 use crate::manifests::ManifestStore;
 use crate::network::Network;
+use crate::partials::Partials;
 use crate::restore::Outside;
 use crate::take_up;
 use crate::types::{Event, FolderState, Problem, RestoreReport, VerifyReport};
@@ -178,6 +179,8 @@ pub struct Shell<F, S: Storage> {
     pub rows: Arc<DiskTable<S>>,
     /// Manifest pieces.
     pub manifests: ManifestStore<S>,
+    /// Files that are still on their way.
+    pub partials: Arc<Partials>,
     /// The history, to read from other threads.
     pub history: History<S>,
     /// Where the state of the last clean moment is kept.

@@ -13,6 +13,7 @@ use crate::folder::table_error;
 use crate::history::object;
 use crate::manifests::ManifestStore;
 use crate::network::ServeBlocks;
+use crate::partials::Partials;
 use crate::texts::TextStore;
 
 /// Reads a block from any file of this folder that holds it, and checks its hash. A file that has
@@ -101,7 +102,8 @@ pub(crate) fn read_whole(file: &dyn ReadAt, offset: u64, len: u32) -> Option<Vec
     Some(data)
 }
 
-/// The blocks of one folder; manifest pieces, kept versions and states of texts included.
+/// The blocks of one folder: those of its files, whole or on their way, manifest pieces, kept
+/// versions and states of texts.
 pub struct FolderBlocks<F, S: Storage> {
     /// The user's files.
     pub fs: Arc<F>,
@@ -111,6 +113,8 @@ pub struct FolderBlocks<F, S: Storage> {
     pub manifests: ManifestStore<S>,
     /// The states of texts.
     pub texts: TextStore<S>,
+    /// Files that are still on their way.
+    pub partials: Arc<Partials>,
 }
 
 impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
@@ -137,6 +141,7 @@ impl<F: Fs, S: Storage + Sync> FolderBlocks<F, S> {
         if let Ok(Some(state)) = self.texts.find(hash) {
             return Some(state).filter(|state| address(state) == *hash);
         }
-        read_kept(&*self.fs, &self.manifests, hash).ok().flatten()
+        let on_its_way = self.partials.read(hash);
+        on_its_way.or_else(|| read_kept(&*self.fs, &self.manifests, hash).ok().flatten())
     }
 }

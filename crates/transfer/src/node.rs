@@ -18,7 +18,7 @@ use crate::api::{
 use crate::connect::{Doors, accept_all, serve_other};
 use crate::driver::{Command, Driver};
 use crate::quic::Quic;
-use crate::scheduler::JobId;
+use crate::scheduler::{JobId, spread};
 use crate::shared::Shared;
 
 /// Blocks that one fetch has wanted and not been answered for, at most; the rest waits in the
@@ -115,6 +115,9 @@ impl Transfer {
     /// appears, for as long as [`set_patience`](Self::set_patience) says before it is
     /// [`FetchError::Unavailable`].
     ///
+    /// Blocks are asked for in the order given; with several members, in an order that differs from
+    /// device to device, so that those who fetch the same at once can help each other.
+    ///
     /// Memory is bounded: when the sink is full, nothing more is asked for. Returns when all
     /// answers are in the sink or the sink is closed; dropping the future ends the fetch too.
     pub async fn fetch(
@@ -130,6 +133,9 @@ impl Transfer {
             if block.len > BLOCK_MAX { refused.push(block) } else { wanted.push(block) }
         }
         drop(known);
+        if self.shared.has_several_members(&folder) {
+            spread(&self.shared.me, &mut wanted);
+        }
         for block in refused {
             let data = Err(FetchError::TooLarge);
             if sink.send(Fetched { hash: block.hash, data }).await.is_err() {

@@ -14,6 +14,8 @@
 //!   the copy that loses is cancelled.
 //! - A source that brings nothing for [`Bounds::stall`] is dropped, as is one that brings
 //!   [`LIES_MAX`] blocks with wrong hashes among few right ones; both are shunned for a while.
+//! - What a source lacked it may have a little later, when it is being filled itself: it is asked
+//!   again after [`Bounds::retry`], and less and less often as long as it brings nothing.
 //! - A block that no source has is asked for again every [`Bounds::retry`] and when a source comes
 //!   up; after [`Bounds::give_up`] the jobs are told, and it is forgotten.
 //!
@@ -31,6 +33,21 @@ use dunlin_identity::{DeviceId, FolderId, Hash};
 use self::folder::Folder;
 pub use crate::api::Priority;
 
+/// Puts a list of blocks into an order of this device's own, for when several fetch them at once.
+///
+/// Stretches of some blocks are mixed, so that devices soon have different parts, which they can
+/// give to each other; within a stretch, each reads and writes in the order of the file.
+pub fn spread(device: &DeviceId, blocks: &mut Vec<BlockRef>) {
+    let stretches: BTreeMap<[u8; 32], &[BlockRef]> = (0u64..)
+        .zip(blocks.chunks(STRETCH))
+        .map(|(number, stretch)| {
+            let key = [device.as_bytes(), &number.to_le_bytes()[..]].concat();
+            (Hash::of(&key).0, stretch)
+        })
+        .collect();
+    *blocks = stretches.into_values().flatten().copied().collect();
+}
+
 /// Microseconds since any fixed moment.
 pub type Micros = u64;
 
@@ -47,6 +64,8 @@ const SHUNNED_MAX: usize = 1024;
 const SOURCES_MAX: usize = 32;
 /// How often blocks are looked for that nobody has.
 const SWEEP_EVERY: Micros = 250_000;
+/// Blocks that stay together in an order of a device's own.
+const STRETCH: usize = 16;
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
 
 /// One fetch: its blocks are delivered to one place.
@@ -326,6 +345,7 @@ impl Scheduler {
             self.swept = now;
             self.shunned.retain(|_, until| *until > now);
             for folder in self.folders.values_mut() {
+                folder.look_again(&self.bounds, now);
                 for (hash, wanted) in folder.sweep(&self.bounds, now) {
                     self.actions.push(Action::Fail { jobs: wanted.jobs, hash });
                 }
@@ -399,8 +419,11 @@ impl Scheduler {
 
     fn not_brought(&mut self, source: &Source, hash: &Hash, now: Micros, lacks: bool) {
         let Some(folder) = self.folders.get_mut(&source.folder) else { return };
-        let state = folder.sources.get_mut(&source.device);
-        if state.is_some_and(|state| state.answered(hash, 0, now)) {
+        let Some(state) = folder.sources.get_mut(&source.device) else { return };
+        if state.answered(hash, 0, now) {
+            if lacks {
+                state.lacked(self.bounds.retry, now);
+            }
             folder.release(&source.device, hash, lacks);
         }
     }

@@ -131,6 +131,11 @@ impl Shared {
         result
     }
 
+    /// Returns whether there are more sources of a folder than one.
+    pub(crate) fn has_several_members(&self, folder: &FolderId) -> bool {
+        self.directory().members.get(folder).is_some_and(|members| members.len() > 1)
+    }
+
     /// Returns a fresh nonce from the system's randomness.
     pub(crate) fn nonce(&self) -> io::Result<[u8; 32]> {
         let mut nonce = [0; 32];

@@ -250,6 +250,20 @@ impl Folder {
         })
     }
 
+    /// Forgets what sources lacked a while ago: they may be filled themselves.
+    pub(super) fn look_again(&mut self, bounds: &Bounds, now: Micros) {
+        let due = |(device, source): (&DeviceId, &mut SourceState)| {
+            source.look_again(bounds.retry, now).then_some(*device)
+        };
+        let due: Vec<DeviceId> = self.sources.iter_mut().filter_map(due).collect();
+        for device in due {
+            self.version += 1;
+            for wanted in self.blocks.values_mut() {
+                wanted.lacks.remove(&device);
+            }
+        }
+    }
+
     /// Finds blocks that nobody has: after a while they are asked for again, and in the end given
     /// up. Returns what is given up.
     pub(super) fn sweep(&mut self, bounds: &Bounds, now: Micros) -> Vec<(Hash, Wanted)> {

@@ -14,6 +14,8 @@ const LATENCY_GUESS: Micros = 20_000;
 const SAMPLE: Micros = 40_000;
 /// So many right blocks make up for one wrong one.
 const FORGIVE_AFTER: u32 = 64;
+/// A source that brings nothing is asked again for what it lacked at least this often.
+const LOOK_AGAIN_MAX: Micros = 4_000_000;
 /// Besides the latency, this much of the measured rate is kept in flight.
 const PIPELINE: Micros = 150_000;
 
@@ -42,6 +44,12 @@ pub(super) struct SourceState {
     right: u32,
     /// For each priority, the folder's version at which nothing pending was for this source.
     pub(super) exhausted: [u64; 3],
+    /// It has lacked something since it was looked at again.
+    lacked: bool,
+    /// It has brought something since then.
+    brought: bool,
+    look_again_at: Micros,
+    look_again_after: Micros,
 }
 
 impl SourceState {
@@ -99,6 +107,7 @@ impl SourceState {
             self.latency = Some(self.latency.map_or(took, |latency| latency.min(took)));
         }
         if bytes > 0 {
+            self.brought = true;
             self.right += 1;
             if self.right >= FORGIVE_AFTER {
                 self.right = 0;
@@ -112,6 +121,26 @@ impl SourceState {
             self.rate = Some(self.rate.map_or(sample, |rate| 0.6 * rate + 0.4 * sample));
             (self.sample_start, self.sample_bytes) = (now, 0);
         }
+        true
+    }
+
+    /// Notes that it lacks something that was asked of it.
+    pub(super) fn lacked(&mut self, after: Micros, now: Micros) {
+        if !self.lacked {
+            self.lacked = true;
+            self.look_again_after = self.look_again_after.max(after);
+            self.look_again_at = now + self.look_again_after;
+        }
+    }
+
+    /// Whether it may be asked again now for what it lacked.
+    pub(super) fn look_again(&mut self, after: Micros, now: Micros) -> bool {
+        if !self.lacked || now < self.look_again_at {
+            return false;
+        }
+        let longer = (2 * self.look_again_after).min(LOOK_AGAIN_MAX).max(after);
+        self.look_again_after = if self.brought { after } else { longer };
+        (self.lacked, self.brought) = (false, false);
         true
     }
 
