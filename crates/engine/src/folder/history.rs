@@ -43,10 +43,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.policy
     }
 
-    /// Changes what is kept; what is beyond it goes with the next upkeep.
+    /// Changes what is kept; what is beyond it goes soon.
     pub fn set_versions(&mut self, policy: Policy) {
         self.policy = policy;
-        self.upkeep_at = 0;
+        self.sweeping.start(0);
         self.packing.look_at(0);
     }
 

@@ -8,6 +8,7 @@ use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Installed, Stat, TempN
 
 use super::Folder;
 use super::history::End;
+use super::hold::HOLD_ABOVE;
 use super::observe::Refused;
 use super::past::Target;
 use super::rows::table_error;
@@ -57,7 +58,11 @@ impl From<Refused> for PutError {
 
 impl<F: Fs, S: Storage> Folder<F, S> {
     /// Puts things in place, and tells the others. Temporary files that were not taken are removed.
+    ///
+    /// That a restore replaces much at once is its user's word: the other devices do not ask again.
     pub fn put(&mut self, puts: Vec<Put>, now: Millis) -> Vec<Result<(), PutError>> {
+        let replaced = puts.iter().filter(|put| put.target.expect.is_some() && !put.repair);
+        let many = replaced.count() as u64 > HOLD_ABOVE;
         let done = puts
             .into_iter()
             .map(|put| {
@@ -71,9 +76,22 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             })
             .collect();
         self.commit_local(Vec::new(), now);
+        if many && self.writable {
+            self.approve_own(now);
+        }
         self.work(now);
         self.tell(now);
         done
+    }
+
+    /// Says that all that this device has logged is meant.
+    fn approve_own(&mut self, now: Millis) {
+        let author = self.index.author();
+        let until = self.index.context().get(&author);
+        match self.index.approve(now, author, until) {
+            Ok(()) => self.commit_local(Vec::new(), now),
+            Err(error) => self.storage_fault(&error, now),
+        }
     }
 
     fn put_one(&mut self, put: Put, now: Millis) -> Result<(), PutError> {

@@ -64,11 +64,9 @@ impl Sweeping {
         Self { garbage: true, ..Self::default() }
     }
 
-    /// Has a sweep begin.
-    pub(super) fn start(&mut self, now: Millis) {
-        if self.at.is_none() {
-            self.at = Some(now);
-        }
+    /// Has a sweep begin at that time, if none is due before.
+    pub(super) fn start(&mut self, at: Millis) {
+        self.at = Some(self.at.map_or(at, |before| before.min(at)));
     }
 
     /// Something is added to the history: what is marked so far does not cover it.

@@ -145,3 +145,39 @@ fn what_changed_meanwhile_is_not_replaced() {
     assert_eq!(rig.disk.content(&path("a")).as_deref(), Some(&b"newest"[..]));
     assert!(rig.fs().temp_list().expect("listed").is_empty());
 }
+
+#[test]
+fn a_restore_of_many_files_is_approved_for_the_other_devices() {
+    let mut rig = Rig::new();
+    for number in 0..25u8 {
+        rig.disk.user(&UserOp::Write(path(&format!("f{number}")), vec![number]));
+    }
+    rig.user(&UserOp::Mkdir(path("d")));
+    for number in 0..2u8 {
+        rig.write(&format!("f{number}"), b"edited");
+    }
+    let author = rig.folder.index().author();
+    let told = rig.folder.index().context().get(&author);
+    let puts = (0..25u8).map(|number| {
+        let name = format!("f{number}");
+        let temp = TempName::parse(&format!("restore-{number}")).expect("a name");
+        let fs = rig.fs();
+        let file = fs.temp_create(&temp, 0).expect("made");
+        file.write_at(b"older", 0).expect("written");
+        let root = Hash::of(b"older");
+        let target = Target {
+            path: path(&name),
+            what: What::File { root, size: 5, list: Vec::new() },
+            mode: 0o644,
+            mtime_ns: 0,
+            expect: Some(rig.row(&name).stat),
+        };
+        let blocks = vec![(0, BlockRef { hash: root, len: 5 })];
+        Put { target, temp: Some(temp), blocks, repair: false }
+    });
+    let puts = puts.collect();
+    let outcomes = rig.folder.put(puts, rig.now);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let index = rig.folder.index();
+    assert!(index.is_approved(&author, told + 25), "{} to {:?}", told, index.context());
+}
