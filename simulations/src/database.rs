@@ -97,9 +97,9 @@ impl Database {
         self.spaces.iter().for_each(|space| space.fail_writes(fault.cloned()));
     }
 
-    /// Copies everything that is visible now.
+    /// Copies everything that is durable now.
     pub fn backup(&self) -> Backup {
-        Backup(std::array::from_fn(|number| self.spaces[number].snapshot()))
+        Backup(std::array::from_fn(|number| self.spaces[number].durable_snapshot()))
     }
 
     /// Puts a copy in place.

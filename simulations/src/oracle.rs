@@ -135,6 +135,14 @@ impl Oracle {
         }
     }
 
+    /// A user has taken back what was held: what had been written there may now be in a version
+    /// store only.
+    pub fn taken_back(&mut self) {
+        for known in self.contents.values_mut() {
+            known.fate = known.fate.min(Fate::Kept);
+        }
+    }
+
     fn written(&mut self, device: usize, content: &[u8]) {
         let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
         let known = Known { shown, fate: Fate::Live, authors: BTreeSet::new() };

@@ -37,6 +37,8 @@ pub fn catch_panics() {
 
 /// Runs one scenario. A panic in the code under test is a failure like any other.
 pub fn run(scenario: Scenario, trace: bool) -> Outcome {
+    #[cfg(feature = "planted-faults")]
+    dunlin_index::planted::plant(scenario.plant.and_then(Plant::in_shipped_code));
     let world = AssertUnwindSafe(World::new(scenario, trace));
     panic::catch_unwind(move || { world }.0.run()).unwrap_or_else(|_| {
         let place = PANIC.with(|last| last.borrow_mut().take());

@@ -180,13 +180,37 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
-/// A fault planted on purpose, in what the simulator stands in for: it must be found.
+/// A fault planted on purpose: it must be found. The first two are in what the simulator stands in
+/// for, the others in the code that ships, where the feature `planted-faults` compiles them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Plant {
     /// Blocks are taken from peers without a look at their hashes.
     TrustHash,
     /// A lost or rolled-back database goes on in the epoch that it had.
     DropEpoch,
+    /// The deletion of a directory takes what its author had not seen.
+    #[cfg(feature = "planted-faults")]
+    SkipVersion,
+    /// What was deleted before it arrived is not remembered until it does.
+    #[cfg(feature = "planted-faults")]
+    ForgetTombstone,
+    /// What is replaced on a disk is not compared with what is expected there.
+    #[cfg(feature = "planted-faults")]
+    TrustTarget,
+}
+
+#[cfg(feature = "planted-faults")]
+impl Plant {
+    /// Gives the fault in the code that ships, if it is one there.
+    pub(crate) fn in_shipped_code(self) -> Option<dunlin_index::planted::Fault> {
+        use dunlin_index::planted::Fault;
+        match self {
+            Self::TrustHash | Self::DropEpoch => None,
+            Self::SkipVersion => Some(Fault::SkipVersion),
+            Self::ForgetTombstone => Some(Fault::ForgetTombstone),
+            Self::TrustTarget => Some(Fault::TrustTarget),
+        }
+    }
 }
 
 /// How the network behaves until the faults end.

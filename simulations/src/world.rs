@@ -24,6 +24,7 @@ use crate::scenario::{Scenario, Step};
 
 mod checks;
 mod faults;
+mod last_word;
 mod network;
 mod shell;
 mod steps;
@@ -171,6 +172,8 @@ pub struct World {
     calm: bool,
     failure: Option<String>,
     unavailable: Vec<String>,
+    /// Whether a user has taken back a mass deletion lately.
+    held_undone: bool,
     trace: Option<Vec<String>>,
     /// Bytes that were sent before, for liars to repeat.
     overheard: Vec<Arc<[u8]>>,
@@ -214,6 +217,7 @@ impl World {
             calm: false,
             failure: None,
             unavailable: Vec::new(),
+            held_undone: false,
             trace: trace.then(Vec::new),
             overheard: Vec::new(),
         };
@@ -237,6 +241,9 @@ impl World {
         }
         if self.failure.is_none() && self.unavailable.is_empty() {
             self.check_end();
+        }
+        if self.failure.is_none() && self.unavailable.is_empty() {
+            self.check_deletion();
         }
         Outcome {
             failure: self.failure,

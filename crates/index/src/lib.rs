@@ -18,6 +18,7 @@ mod ids;
 pub mod index;
 mod item;
 mod name;
+pub mod planted;
 mod record;
 mod segment;
 pub mod storage;

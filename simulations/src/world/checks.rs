@@ -19,7 +19,7 @@ const CALM_MS: Millis = 3_000;
 
 /// What a path shows: kind, content, mode, time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     Directory { mode: u32 },
     File { content: Hash, size: u64, mode: u32, mtime_ns: i64 },
     Symlink { target: String },
@@ -51,7 +51,7 @@ impl World {
         self.devices.iter().map(context).collect()
     }
 
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         let limit = self.now + QUIET_MS_MAX;
         while self.failure.is_none() {
             let until = self.now + CALM_MS;
@@ -85,6 +85,10 @@ impl World {
             }
             acted = true;
             let approve = self.scenario.seed.is_multiple_of(2);
+            if !approve {
+                self.held_undone = true;
+                self.oracle.taken_back();
+            }
             self.note(|| format!("{device}: held: approve {approve}"));
             self.with_folder(device, |folder, wall| {
                 // A database that fails shows in the folder's state.
@@ -186,7 +190,7 @@ impl World {
         lost.map(|(path, _)| path.to_string()).collect()
     }
 
-    fn view(&self, device: usize) -> Result<BTreeMap<RelPath, Shown>, String> {
+    pub(super) fn view(&self, device: usize) -> Result<BTreeMap<RelPath, Shown>, String> {
         let running = self.devices[device].running.as_ref().ok_or("it does not run")?;
         let index = running.folder.index();
         let mut shown = BTreeMap::new();
@@ -213,7 +217,7 @@ impl World {
         Ok(shown)
     }
 
-    fn disk(&self, device: usize) -> BTreeMap<RelPath, Shown> {
+    pub(super) fn disk(&self, device: usize) -> BTreeMap<RelPath, Shown> {
         let there = &self.devices[device];
         let mut shown = BTreeMap::new();
         for seen in look(&there.user) {
@@ -256,7 +260,10 @@ fn content_of(shown: &Shown) -> Option<Hash> {
     }
 }
 
-fn differences(one: &BTreeMap<RelPath, Shown>, other: &BTreeMap<RelPath, Shown>) -> String {
+pub(super) fn differences(
+    one: &BTreeMap<RelPath, Shown>,
+    other: &BTreeMap<RelPath, Shown>,
+) -> String {
     let mut lines = Vec::new();
     for (path, shown) in one {
         match other.get(path) {

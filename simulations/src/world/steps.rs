@@ -91,7 +91,7 @@ impl World {
         Actor { seen: &seen, random, stamp, fs: &there.user }.deeds(act)
     }
 
-    fn user(&mut self, device: usize, deed: &Deed) {
+    pub(super) fn user(&mut self, device: usize, deed: &Deed) {
         self.note(|| format!("{device}: user: {}", shown(deed)));
         self.tell_watcher(device, None);
         let there = &mut self.devices[device];

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::IndexError;
 use crate::ids::{Dot, EntryId};
 use crate::item::{Content, Kind};
+use crate::planted::{Fault, is_planted};
 use crate::record::{Place, Stamp};
 
 /// The winning place of an entry that was moved.
@@ -311,7 +312,7 @@ pub(super) fn take(dots: &mut Vec<Dot>, dot: &Dot) -> bool {
 /// Keeps the dots that are not known yet in a sorted list, and drops those that are by now.
 pub(super) fn remember(ahead: &mut Vec<Dot>, dots: &[Dot], known: impl Fn(&Dot) -> bool) {
     ahead.extend(dots);
-    ahead.retain(|dot| !known(dot));
+    ahead.retain(|dot| !known(dot) && !is_planted(Fault::ForgetTombstone));
     ahead.sort_unstable();
     ahead.dedup();
 }

@@ -59,10 +59,24 @@ impl MemStore {
         self.medium().unflushed.len()
     }
 
-    /// Returns a copy of all that is visible now, as a backup would hold it.
+    /// Returns a copy of all that is visible now.
     #[must_use]
     pub fn snapshot(&self) -> MemSnapshot {
         MemSnapshot(self.medium().content.clone())
+    }
+
+    /// Returns a copy of all that is durable now, as a backup holds it at least.
+    #[must_use]
+    pub fn durable_snapshot(&self) -> MemSnapshot {
+        let medium = self.medium();
+        let mut content = medium.content.clone();
+        for (key, before) in &medium.unflushed {
+            match before {
+                Some(value) => content.insert(key.clone(), value.clone()),
+                None => content.remove(key),
+            };
+        }
+        MemSnapshot(content)
     }
 
     /// Puts a snapshot in place of the content, durably, as restoring a backup does.

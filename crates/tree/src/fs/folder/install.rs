@@ -1,5 +1,7 @@
 //! Putting files in place and moving them, with a look at what was really moved.
 
+use dunlin_index::planted::{Fault, is_planted};
+
 use super::*;
 
 impl<V: Volume> Folder<V> {
@@ -28,7 +30,9 @@ impl<V: Volume> Folder<V> {
     ) -> Result<Installed, FsError> {
         let ours = self.stat_of("install", Place::Temp(temp))?;
         // A first look saves the user's programs from seeing an exchange that has to be undone.
-        if !self.volume.stat(Place::Tree(path))?.is_some_and(|found| found.same_version(expect)) {
+        let trusted = is_planted(Fault::TrustTarget);
+        let expected = |found: &Stat| trusted || found.same_version(expect);
+        if !self.volume.stat(Place::Tree(path))?.is_some_and(|found| expected(&found)) {
             return self.surprised(path, None, true);
         }
         let version = self.move_to_store(Place::Temp(temp), path, now)?;
@@ -43,7 +47,7 @@ impl<V: Volume> Folder<V> {
             };
         }
         let out = self.stat_of("look at the old version of", kept)?;
-        if out.same_version(expect) {
+        if expected(&out) {
             self.count_kept(&version.batch, &out);
             let stat = self.settled(ours, Place::Tree(path));
             return Ok(Installed::Replaced { stat, out, version });

@@ -1,0 +1,65 @@
+//! After the end: with everything at rest, one user deletes one thing. It must go everywhere and
+//! stay away, and nothing else may go with it; whatever the run has left behind in the index.
+
+use std::collections::BTreeMap;
+
+use dunlin_index::RelPath;
+use dunlin_tree::fs::UserOp;
+
+use super::World;
+use super::checks::{Shown, differences};
+use crate::random::Random;
+use crate::user::Deed;
+
+/// Tells this draw apart from the others of a seed.
+const SALT: u64 = 0x1a57_0000_de1e_7e00;
+/// What has more in it may be held for the user's word.
+const ENTRIES_MAX: usize = 20;
+
+impl World {
+    /// Deletes something, waits until all is quiet, and looks at every device.
+    pub(super) fn check_deletion(&mut self) {
+        let mut random = Random::new(self.scenario.seed ^ SALT);
+        let device = random.index(self.devices.len());
+        let before = match self.view(device) {
+            Ok(view) => view,
+            Err(error) => return self.fail(format!("a view cannot be read: {error}")),
+        };
+        // When a conflict copy goes, another one's derived name may become shorter.
+        let copy = |path: &RelPath| path.to_string().contains(" (conflict ");
+        let paths: Vec<&RelPath> = before.keys().filter(|path| !copy(path)).collect();
+        if paths.is_empty() {
+            return;
+        }
+        let path = (*random.pick(&paths)).clone();
+        let after = without(&before, &path);
+        if before.len() - after.len() > ENTRIES_MAX {
+            return;
+        }
+        self.held_undone = false;
+        self.user(device, &Deed::Op(UserOp::Remove(path.clone())));
+        self.rest();
+        if self.failure.is_some() || !self.unavailable.is_empty() {
+            return;
+        }
+        // Together with what went before it may have been a mass deletion that a user took back.
+        let expected = if self.held_undone { before } else { after };
+        for device in 0..self.devices.len() {
+            let view = self.view(device).unwrap_or_default();
+            for (what, there) in [("view", view), ("disk", self.disk(device))] {
+                if there != expected {
+                    let apart = differences(&expected, &there);
+                    let why = format!("after {path} was deleted, the {what} of {device}: {apart}");
+                    return self.fail(why);
+                }
+            }
+        }
+    }
+}
+
+/// Leaves out a path with all that is below it.
+fn without(view: &BTreeMap<RelPath, Shown>, path: &RelPath) -> BTreeMap<RelPath, Shown> {
+    let below = |other: &RelPath| other.names().starts_with(path.names());
+    let left = view.iter().filter(|(other, _)| !below(other));
+    left.map(|(path, shown)| (path.clone(), shown.clone())).collect()
+}
