@@ -15,7 +15,7 @@ use yrs::{
 use crate::client::{Client, Lineage};
 use crate::diff::{Hunk, hunks};
 use crate::state::{Layout, ROOT};
-use crate::{STATE_BYTES_MAX, TEXT_BYTES_MAX, TextError};
+use crate::{BLOCKS_MAX, CLIENTS_MAX, STATE_BYTES_MAX, TEXT_BYTES_MAX, TextError};
 
 /// States up to this many bytes longer than a multiple of their text are not compacted.
 const SLACK: usize = 4096;
@@ -34,6 +34,9 @@ pub fn must_compact(state_len: usize, text_len: usize) -> bool {
 pub fn may_compact(state_len: usize, text_len: usize) -> bool {
     state_len > text_len.saturating_add(text_len / 2).saturating_add(SLACK)
 }
+
+/// A hunk cuts a block at both ends of what it takes out, and puts in one block and a deletion.
+const BLOCKS_A_HUNK: usize = 4;
 
 /// A version of a text: all operations that made it, and what they come to.
 ///
@@ -73,7 +76,7 @@ impl Doc {
         let lineage = Lineage::of(text, parent);
         let inner = with_break(text);
         let state = guarded(|| {
-            let (doc, root) = library(lineage.id());
+            let (doc, root) = library(lineage.id(), Garbage::Collect);
             let mut txn = doc.transact_mut();
             root.insert(&mut txn, 0, &inner);
             txn.commit();
@@ -88,11 +91,12 @@ impl Doc {
     /// # Errors
     /// When they are no state, or one above the limits of this crate.
     pub fn decode(state: &[u8]) -> Result<Self, TextError> {
-        let lineage = Layout::parse(state)?.lineage;
+        let layout = Layout::parse(state)?;
+        let lineage = layout.lineage;
         let inner = guarded(|| {
-            let (doc, root) = library(lineage.id());
+            let (doc, root) = library(lineage.id(), Garbage::Keep);
             let mut txn = doc.transact_mut();
-            apply(&mut txn, state)?;
+            apply(&mut txn, &layout.alone())?;
             Ok(root.get_string(&txn))
         })?;
         Self { state: state.to_vec(), inner, lineage }.within_limits()
@@ -104,7 +108,7 @@ impl Doc {
             return Self::decode(state);
         }
         let (state, inner) = guarded(|| {
-            let (doc, root) = library(lineage.id());
+            let (doc, root) = library(lineage.id(), Garbage::Collect);
             let mut txn = doc.transact_mut();
             for state in states {
                 apply(&mut txn, state)?;
@@ -143,22 +147,34 @@ impl Doc {
         if text.len() > TEXT_BYTES_MAX {
             return Err(TextError::TextTooLong(text.len()));
         }
-        let lineage = Layout::parse(state)?.lineage;
+        let layout = Layout::parse(state)?;
+        let lineage = layout.lineage;
         let inner = with_break(text);
-        let state = guarded(|| {
-            let (doc, root) = library(client.id());
+        let (state, hunks) = guarded(|| {
+            let (doc, root) = library(client.id(), Garbage::Keep);
             let mut txn = doc.transact_mut();
-            apply(&mut txn, state)?;
+            apply(&mut txn, &layout.alone())?;
             let before = root.get_string(&txn);
-            write(&mut txn, &root, &hunks(&before, &inner))?;
+            drop(txn);
+            // What was deleted before was collected then: only what is deleted now is to be.
+            let mut txn = doc.transact_mut();
+            let hunks = hunks(&before, &inner);
+            write(&mut txn, &root, &hunks)?;
+            let deleted = txn.delete_set().clone();
+            txn.gc(Some(&deleted));
             txn.commit();
             if root.get_string(&txn) != inner {
                 return Err(TextError::Library("an edit gave another text"));
             }
-            Ok(txn.encode_state_as_update_v1(&StateVector::default()))
+            Ok((txn.encode_state_as_update_v1(&StateVector::default()), hunks.len()))
         })?;
-        // What this device writes, others must be able to read: so it passes the same check.
-        Layout::parse(&state)?;
+        // What this device writes, others must be able to read. Where it cannot have come near a
+        // limit, that is known without reading it again.
+        let near = layout.blocks() + BLOCKS_A_HUNK * hunks >= BLOCKS_MAX;
+        if near || state.len() > STATE_BYTES_MAX || layout.clients() >= CLIENTS_MAX {
+            Layout::parse(&state)?;
+        }
+        debug_assert!(Layout::parse(&state).is_ok());
         Self { state, inner, lineage }.within_limits()
     }
 
@@ -219,17 +235,24 @@ fn index(at: usize) -> Result<u32, TextError> {
     u32::try_from(at).map_err(|_| TextError::TextTooLong(at))
 }
 
+/// Whether the text that a transaction deletes is forgotten at its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Garbage {
+    Keep,
+    Collect,
+}
+
 /// Makes an empty document that will write as `client`, and draws nothing at random.
-pub(crate) fn empty(client: u64) -> yrs::Doc {
+pub(crate) fn empty(client: u64, garbage: Garbage) -> yrs::Doc {
     yrs::Doc::with_options(Options {
         offset_kind: OffsetKind::Bytes,
-        skip_gc: false,
+        skip_gc: garbage == Garbage::Keep,
         ..Options::with_guid_and_client_id("".into(), ClientID::new(client))
     })
 }
 
-fn library(client: u64) -> (yrs::Doc, TextRef) {
-    let doc = empty(client);
+fn library(client: u64, garbage: Garbage) -> (yrs::Doc, TextRef) {
+    let doc = empty(client, garbage);
     let root = doc.get_or_insert_text(ROOT);
     (doc, root)
 }

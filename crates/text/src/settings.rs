@@ -15,7 +15,7 @@ use yrs::{Any, Array, ArrayRef, Map, MapRef, Out, ReadTxn, StateVector, Transact
 
 use crate::TextError;
 use crate::client::{Client, Lineage};
-use crate::doc::{apply, empty, guarded};
+use crate::doc::{Garbage, apply, empty, guarded};
 use crate::state::{Blocks, Schema};
 
 /// No settings are longer, in bytes, with what is left of their past.
@@ -125,7 +125,7 @@ struct Roots {
 
 impl Roots {
     fn new(client: u64) -> Self {
-        let doc = empty(client);
+        let doc = empty(client, Garbage::Collect);
         let map = doc.get_or_insert_map(MAP);
         let (ignore, text) = (doc.get_or_insert_array(IGNORE), doc.get_or_insert_array(TEXT));
         Self { doc, map, ignore, text }

@@ -16,7 +16,8 @@
 mod agree;
 mod reader;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::reader::Reader;
 use crate::client::{Lineage, is_id};
@@ -100,27 +101,60 @@ pub(crate) struct Blocks<'a>(BTreeMap<u64, Vec<Block<'a>>>);
 
 /// A text's state that was found sound.
 pub(crate) struct Layout<'a> {
+    state: &'a [u8],
     blocks: Blocks<'a>,
     /// Where the text began.
     pub(crate) lineage: Lineage,
+    /// Where the list of deletions begins, if it says nothing that the blocks do not.
+    repeats_from: Option<usize>,
 }
 
 impl<'a> Layout<'a> {
     /// Checks a text's state.
     pub(crate) fn parse(state: &'a [u8]) -> Result<Self, TextError> {
-        let blocks = Blocks::parse(state, Schema::Text)?;
+        let (blocks, repeats_from) = Blocks::parse_with_repeats(state, Schema::Text)?;
         let mut lineages = blocks.lineages();
         let (Some(lineage), None) = (lineages.next(), lineages.next()) else {
             return Err(TextError::Malformed("a text has one beginning"));
         };
         drop(lineages);
-        Ok(Self { blocks, lineage })
+        Ok(Self { state, blocks, lineage, repeats_from })
+    }
+
+    /// Returns how many blocks and ranges of deletions there are.
+    pub(crate) fn blocks(&self) -> usize {
+        // A deletion is of at least one character of a block that is there: at worst, there is one
+        // for every block.
+        2 * self.blocks.0.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Returns how many clients there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.blocks.0.len()
+    }
+
+    /// Returns the state for a document that is empty yet: without the list of deletions if the
+    /// blocks say the same. Going through that list takes a third of the time of reading a state.
+    pub(crate) fn alone(&self) -> Cow<'a, [u8]> {
+        match self.repeats_from {
+            // A list of none.
+            Some(at) => Cow::Owned([&self.state[..at], &[0]].concat()),
+            None => Cow::Borrowed(self.state),
+        }
     }
 }
 
 impl<'a> Blocks<'a> {
     /// Checks a state of that schema.
     pub(crate) fn parse(state: &'a [u8], schema: Schema) -> Result<Self, TextError> {
+        Self::parse_with_repeats(state, schema).map(|(blocks, _)| blocks)
+    }
+
+    /// The same, with where the list of deletions begins, if it only repeats the blocks.
+    fn parse_with_repeats(
+        state: &'a [u8],
+        schema: Schema,
+    ) -> Result<(Self, Option<usize>), TextError> {
         if state.len() > STATE_BYTES_MAX {
             return Err(TextError::StateTooLong(state.len()));
         }
@@ -139,8 +173,12 @@ impl<'a> Blocks<'a> {
         }
         let blocks = Self(clients);
         blocks.check_origins()?;
-        blocks.check_deletions(&mut reader, blocks_left)?;
-        if reader.is_empty() { Ok(blocks) } else { Err(TextError::Malformed("trailing bytes")) }
+        let deletions_at = state.len() - reader.left();
+        let repeats = blocks.check_deletions(&mut reader, blocks_left)?;
+        if reader.left() > 0 {
+            return Err(TextError::Malformed("trailing bytes"));
+        }
+        Ok((blocks, repeats.then_some(deletions_at)))
     }
 
     /// Returns the authors that are no devices.
@@ -176,20 +214,25 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// Reads which numbers of which clients are deleted.
+    /// Reads which numbers of which clients are deleted, and returns whether these are exactly the
+    /// ones whose blocks hold nothing any more.
     fn check_deletions(
         &self,
         reader: &mut Reader<'a>,
         mut ranges_left: usize,
-    ) -> Result<(), TextError> {
-        let mut last_client = None;
+    ) -> Result<bool, TextError> {
+        let is_deleted = |block: &&Block<'_>| block.content == Content::Deleted;
+        let in_blocks: u64 =
+            self.0.values().flatten().filter(is_deleted).map(|block| u64::from(block.len)).sum();
+        let (mut listed, mut repeated) = (0, 0);
+        let mut seen = BTreeSet::new();
         for _ in 0..reader.count(4)? {
             let client = reader.id()?;
-            // In strict order (the highest first or last), so none stands twice.
-            if last_client.replace(client) == Some(client) {
+            if !seen.insert(client) {
                 return Err(TextError::Malformed("a client's deletions stand twice"));
             }
             let end = self.end(client);
+            let mut blocks = self.0.get(&client).map_or(&[][..], Vec::as_slice);
             let ranges = reader.count(2)?;
             ranges_left = ranges_left.checked_sub(ranges).ok_or(TextError::StateTooComplex)?;
             let mut from = 0;
@@ -200,9 +243,18 @@ impl<'a> Blocks<'a> {
                     return Err(TextError::Malformed("a deletion of what is not there"));
                 }
                 from = clock + len;
+                listed += u64::from(len);
+                let before = blocks.iter().take_while(|block| block.clock + block.len <= clock);
+                blocks = &blocks[before.count()..];
+                let inside = blocks.iter().take_while(|block| block.clock < from);
+                repeated += inside
+                    .filter(is_deleted)
+                    .map(|block| (block.clock + block.len).min(from) - block.clock.max(clock))
+                    .map(u64::from)
+                    .sum::<u64>();
             }
         }
-        Ok(())
+        Ok(repeated == listed && listed == in_blocks)
     }
 }
 

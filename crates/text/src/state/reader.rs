@@ -13,8 +13,9 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Returns how many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, TextError> {
