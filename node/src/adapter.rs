@@ -7,6 +7,7 @@ use std::time::Duration;
 use dunlin_api::{Control, Ending, Fault, FaultKind};
 use dunlin_engine::conflict::{ConflictError, ConflictInfo};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
+use dunlin_engine::settings::{FolderSetting, SettingChange, SettingError};
 use dunlin_engine::types::{
     Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
 };
@@ -38,7 +39,10 @@ pub(crate) fn fault(error: &NodeError) -> Fault {
     let kind = match error {
         NodeError::Home(error) => home_kind(error),
         NodeError::Conflict(error) => conflict_kind(error),
-        NodeError::Code(_) | NodeError::Limit(_) => FaultKind::Invalid,
+        NodeError::Setting(SettingError::Unknown(_) | SettingError::NotThere { .. }) => {
+            FaultKind::NotFound
+        }
+        NodeError::Code(_) | NodeError::Limit(_) | NodeError::Setting(_) => FaultKind::Invalid,
         NodeError::Root { .. } | NodeError::Refused(_) => FaultKind::Conflict,
         NodeError::NotFound(_) => FaultKind::NotFound,
         NodeError::Unsupported(_) => FaultKind::Unsupported,
@@ -135,8 +139,12 @@ impl Control for Adapter {
         told(self.node.undo(&folder).await)
     }
 
-    async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
-        told(self.node.set(&folder, &key, &value).await)
+    async fn settings(&self, folder: String) -> Result<Vec<FolderSetting>, Fault> {
+        told(self.node.settings(&folder))
+    }
+
+    async fn set(&self, folder: String, key: String, change: SettingChange) -> Result<(), Fault> {
+        told(self.node.set(&folder, &key, change).await)
     }
 
     async fn conflicts(
@@ -184,7 +192,7 @@ impl Control for Adapter {
     }
 
     async fn rename_device(&self, device: String, name: String) -> Result<(), Fault> {
-        told(self.node.rename_device(&device, &name))
+        told(self.node.rename_device(&device, &name).await)
     }
 
     async fn remove_device(&self, _device: String) -> Result<(), Fault> {

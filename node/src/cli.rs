@@ -262,15 +262,14 @@ pub(crate) enum Folder {
     Pause(FolderArg),
     /// Take a paused folder up again
     Resume(FolderArg),
-    /// Change a setting
-    Set {
-        #[command(flatten)]
-        folder: FolderArg,
-        /// The setting
-        key: String,
-        /// Its new value
-        value: String,
-    },
+    /// List the settings of a folder, and where each comes from
+    Show(FolderArg),
+    /// Change a setting: name, hold, label, ignore, text, versions, versions-size
+    /// or versions-delay
+    ///
+    /// Patterns, the label, and what is kept of old versions are shared by the folder's members;
+    /// the latter can be set for this device alone with --local. An empty value takes a setting back.
+    Set(FolderSet),
     /// Read everything back, and repair what has rotted from other devices
     Verify(FolderArg),
     /// Let a held mass deletion or mass overwrite happen, on every device
@@ -325,6 +324,25 @@ pub(crate) enum KeepName {
     Both,
     /// The one that was changed last, by its own device's clock
     Newest,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FolderSet {
+    #[command(flatten)]
+    pub(crate) folder: FolderArg,
+    /// The setting
+    pub(crate) key: String,
+    /// Its new value; of a list, one pattern a line
+    pub(crate) value: String,
+    /// For this device alone, before what the members share
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// Add the value to a list
+    #[arg(long, conflicts_with = "local")]
+    pub(crate) add: bool,
+    /// Take the value out of a list
+    #[arg(long, conflicts_with_all = ["local", "add"])]
+    pub(crate) remove: bool,
 }
 
 /// The device that a command is about.
@@ -503,7 +521,10 @@ mod tests {
             "folder rm Sync",
             "folder pause Sync",
             "folder resume Sync",
-            "folder set Sync watch off",
+            "folder show Sync",
+            "folder set Sync versions none --local",
+            "folder set Sync ignore *.tmp --add",
+            "folder set Sync ignore !*.tmp --remove",
             "folder verify Sync",
             "history a/b --limit 5",
             "restore a/b",
@@ -549,7 +570,9 @@ mod tests {
             "sync a b --interval 0",
             "sync a b --interval -1",
             "folder",
-            "folder set Sync watch",
+            "folder set Sync versions",
+            "folder set Sync ignore *.tmp --add --remove",
+            "folder set Sync ignore *.tmp --add --local",
             "restore",
             "restore a --at tomorrow",
             "restore a --at 2h --version 7",

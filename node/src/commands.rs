@@ -11,6 +11,7 @@ mod mergetool;
 mod narrate;
 mod narrator;
 mod paper;
+mod settings;
 mod share;
 mod status;
 mod sync;

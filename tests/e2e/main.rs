@@ -21,6 +21,7 @@ mod mass_overwrite;
 mod online;
 mod operations;
 mod save_patterns;
+mod settings;
 mod stranger;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
+use dunlin_engine::settings::{FolderSetting, SettingChange};
 use dunlin_engine::types::{
     Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
 };
@@ -23,8 +24,8 @@ use tokio::net::UnixStream;
 use crate::control::Fault;
 use crate::endpoint::Endpoint;
 use crate::wire::{
-    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Join, LINE_MAX, RenameDevice, Restore,
-    Setting, Share, ShareCode,
+    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Join, LINE_MAX, RenameDevice, Restore, Share,
+    ShareCode,
 };
 
 mod conflicts;
@@ -162,11 +163,20 @@ impl Client {
         self.order(Method::DELETE, &address, None::<&()>, Patience::Endless).await
     }
 
+    /// The settings of a folder.
+    pub async fn settings(&self, folder: &str) -> Result<Vec<FolderSetting>, ClientError> {
+        self.get(&format!("/v1/folders/{}/settings", segment(folder))).await
+    }
+
     /// Changes a setting of a folder.
-    pub async fn set(&self, folder: &str, key: &str, value: &str) -> Result<(), ClientError> {
+    pub async fn set(
+        &self,
+        folder: &str,
+        key: &str,
+        change: &SettingChange,
+    ) -> Result<(), ClientError> {
         let address = format!("/v1/folders/{}/settings/{}", segment(folder), segment(key));
-        let body = Setting { value: value.to_owned() };
-        self.order(Method::PUT, &address, Some(&body), Patience::Usual).await
+        self.order(Method::PUT, &address, Some(change), Patience::Usual).await
     }
 
     /// The versions of a file or directory, given by its absolute path.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use dunlin_engine::RestoreRequest;
 use dunlin_engine::conflict::{ConflictInfo, Keep};
 use dunlin_engine::limits::{LimitChange, LimitStatus};
+use dunlin_engine::settings::{FolderSetting, SettingChange};
 use dunlin_engine::types::{
     Check, Event, FolderInfo, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
 };
@@ -123,12 +124,18 @@ pub trait Control: Clone + Send + Sync + 'static {
     /// Takes a held mass deletion or mass overwrite back.
     fn undo(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// The settings of a folder, as they hold on this device.
+    fn settings(
+        &self,
+        folder: String,
+    ) -> impl Future<Output = Result<Vec<FolderSetting>, Fault>> + Send;
+
     /// Changes one setting of a folder.
     fn set(
         &self,
         folder: String,
         key: String,
-        value: String,
+        change: SettingChange,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The conflicts of a folder, or the one that the thing at a path in it is a side of.

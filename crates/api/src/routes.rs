@@ -11,6 +11,7 @@ use axum::routing::{get, patch, post, put};
 use axum::{Json, Router};
 use dunlin_engine::RestoreRequest;
 use dunlin_engine::limits::{LimitChange, LimitStatus};
+use dunlin_engine::settings::{FolderSetting, SettingChange};
 use dunlin_engine::types::{
     Check, FolderInfo, FolderStatus, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
 };
@@ -19,8 +20,8 @@ use serde::de::DeserializeOwned;
 use crate::control::{Control, Fault, FaultKind};
 use crate::server::Stop;
 use crate::wire::{
-    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, HistoryOf, Join, RenameDevice, Restore, Setting,
-    Share, ShareCode, Wait, devices,
+    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, HistoryOf, Join, RenameDevice, Restore, Share,
+    ShareCode, Wait, devices,
 };
 use crate::{events, select};
 
@@ -51,6 +52,7 @@ pub(crate) fn router<C: Control>(control: C, stop: Stop) -> Router {
         .route("/v1/folders/{folder}/resume", post(resume::<C>))
         .route("/v1/folders/{folder}/approve", post(approve::<C>))
         .route("/v1/folders/{folder}/undo", post(undo::<C>))
+        .route("/v1/folders/{folder}/settings", get(settings::<C>))
         .route("/v1/folders/{folder}/settings/{key}", put(set::<C>))
         .route("/v1/folders/{folder}/conflicts", get(conflicts::list::<C>))
         .route("/v1/folders/{folder}/conflicts/base", get(conflicts::base::<C>))
@@ -236,12 +238,19 @@ async fn undo<C: Control>(State(app): State<App<C>>, Path(folder): Path<String>)
     Ok(DONE)
 }
 
+async fn settings<C: Control>(
+    State(app): State<App<C>>,
+    Path(folder): Path<String>,
+) -> Answer<Vec<FolderSetting>> {
+    Ok(Json(app.control.settings(app.folder(&folder).await?).await?))
+}
+
 async fn set<C: Control>(
     State(app): State<App<C>>,
     Path((folder, key)): Path<(String, String)>,
-    In(body): In<Setting>,
+    In(change): In<SettingChange>,
 ) -> Done {
-    app.control.set(app.folder(&folder).await?, key, body.value).await?;
+    app.control.set(app.folder(&folder).await?, key, change).await?;
     Ok(DONE)
 }
 

@@ -52,14 +52,6 @@ pub struct ShareCode {
     pub code: String,
 }
 
-/// Body of `PUT /v1/folders/{folder}/settings/{key}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Setting {
-    /// The new value, as it would be typed.
-    pub value: String,
-}
-
 /// Query of `GET /v1/folders/{folder}/conflicts`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

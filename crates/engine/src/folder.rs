@@ -53,6 +53,7 @@ mod put;
 mod reconcile;
 mod recover;
 mod rows;
+mod settings;
 mod sweep;
 #[cfg(test)]
 mod testing;
@@ -174,6 +175,7 @@ pub struct Folder<F, S: Storage> {
     replicator: Replicator,
     settler: Settler,
     ignore: IgnoreRules,
+    in_force: settings::InForce,
     /// Entries whose place on disk may differ from the view.
     dirty: BTreeSet<EntryId>,
     /// Entries that could not be brought to disk for now.
@@ -217,7 +219,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub fn new(parts: Parts<F, S>) -> Self {
         let me = parts.signer.device();
         let told_conflicts = conflicts::Told::begin(&parts.index, &parts.rows);
-        Self {
+        let mut folder = Self {
             name: parts.name,
             fs: parts.fs,
             index: parts.index,
@@ -240,6 +242,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             replicator: Replicator::new(me, parts.seed),
             settler: Settler::default(),
             ignore: IgnoreRules::default(),
+            in_force: settings::InForce::default(),
             dirty: BTreeSet::new(),
             retry: BTreeSet::new(),
             retry_at: None,
@@ -268,7 +271,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             told: (FolderState::Idle, None),
             told_need: (0, 0),
             out: VecDeque::new(),
-        }
+        };
+        folder.refresh_settings();
+        folder
     }
 
     /// Its name on this device.
@@ -412,6 +417,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.insert(row.item.entry);
             }
         }
+        self.refresh_settings();
         for blob in handled.blobs {
             self.needs.keep_blob(blob.into());
         }

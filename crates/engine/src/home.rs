@@ -379,19 +379,26 @@ impl Home {
     pub fn share(&self, folder: &str, tier: Option<Tier>) -> Result<String, HomeError> {
         let config = self.config()?;
         let folder = find_folder(&config, folder)?;
-        self.code(folder, tier)
+        self.code(folder, tier, None)
     }
 
-    /// As [`Home::share`], of a folder that was found already.
+    /// As [`Home::share`], of a folder that was found already. `label` is the name that its members
+    /// share; without one it is offered under the name that it has here.
     ///
     /// # Errors
     /// As [`Home::share`].
-    pub fn code(&self, folder: &FolderConfig, tier: Option<Tier>) -> Result<String, HomeError> {
+    pub fn code(
+        &self,
+        folder: &FolderConfig,
+        tier: Option<Tier>,
+        label: Option<&str>,
+    ) -> Result<String, HomeError> {
         let keys = self.keys(folder)?;
         let own = keys.tier();
         let tier = tier.unwrap_or(own);
         let keys = keys.weaken(tier).ok_or(HomeError::Tier(own, tier))?;
-        let code = JoinCode { keys, label: folder.name.clone(), hints: self.hints() };
+        let code =
+            JoinCode { keys, label: label.unwrap_or(&folder.name).to_owned(), hints: self.hints() };
         Ok(code.to_string())
     }
 
@@ -408,7 +415,7 @@ impl Home {
                 Ok(FolderInfo {
                     name: folder.name.clone(),
                     path: folder.path.display().to_string(),
-                    join: self.code(folder, None)?,
+                    join: self.code(folder, None, None)?,
                 })
             })
             .collect()

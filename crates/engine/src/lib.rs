@@ -22,6 +22,7 @@ pub mod partials;
 pub mod restore;
 pub mod runner;
 pub mod serve;
+pub mod settings;
 pub mod take_up;
 pub mod texts;
 pub mod types;

@@ -21,10 +21,11 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::conflict::ResolverSlot;
-use crate::home::{self, FolderConfig, Home, HomeError, HomeLock};
+use crate::home::{self, FolderConfig, Home, HomeError, HomeLock, VersionSettings};
 use crate::network::{MeshNetwork, Network, ServeBlocks};
 use crate::open::{self, OpenFolder};
 use crate::runner::{Command, Request, Runner, Snapshot};
+use crate::settings::{LABEL, SettingError};
 use crate::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
@@ -86,6 +87,9 @@ pub enum NodeError {
     /// Limits that cannot be set.
     #[error(transparent)]
     Limit(#[from] crate::limits::LimitError),
+    /// A setting cannot be changed so.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A folder answered with a refusal.
     #[error("{0}")]
     Refused(String),
@@ -154,6 +158,7 @@ struct RunningFolder {
     keys: FolderKeys,
     runner: Arc<Runner>,
     seen: BTreeMap<DeviceId, Seen>,
+    own_versions: Arc<Mutex<VersionSettings>>,
 }
 
 struct Inner {
@@ -350,7 +355,12 @@ impl Node {
     /// # Errors
     /// When there is no such folder, or this device cannot give codes of that tier.
     pub fn share(&self, folder: &str, tier: Option<Tier>) -> Result<String, NodeError> {
-        Ok(self.0.home.share(folder, tier)?)
+        let id = self.find(folder)?;
+        let config = self.0.home.config()?;
+        let snapshot = lock_of(&self.0.folders).get(&id).map(|folder| folder.runner.snapshot());
+        let label = snapshot.and_then(|snapshot| snapshot.settings.values.get(LABEL).cloned());
+        let folder = home::find_folder(&config, folder)?;
+        Ok(self.0.home.code(folder, tier, label.as_deref())?)
     }
 
     fn start_folder(&self, config: FolderConfig) -> Result<(), NodeError> {
@@ -358,6 +368,7 @@ impl Node {
         let id = keys.folder();
         let inner = &self.0;
         let serve = Arc::clone(&inner.blocks);
+        let own_versions = Arc::new(Mutex::new(config.versions.clone()));
         let opener = open::opener(OpenFolder {
             keys: keys.clone(),
             name: config.name.clone(),
@@ -365,7 +376,7 @@ impl Node {
             private: None,
             paused: config.paused,
             hold: config.hold,
-            versions: config.versions.policy(),
+            versions: Arc::clone(&own_versions),
             announce: config.announce,
             device_name: inner.name.clone(),
             key: Arc::clone(&inner.key),
@@ -387,6 +398,7 @@ impl Node {
             keys: keys.clone(),
             runner: Arc::new(runner),
             seen: BTreeMap::new(),
+            own_versions,
         };
         lock_of(&inner.folders).insert(id, running);
         inner.mesh.add_folder(keys);
@@ -539,6 +551,7 @@ impl Node {
         devices
             .into_iter()
             .map(|(device, name)| {
+                let name = settings::device_name(snapshot, &device, &name);
                 let seen = folder.seen.get(&device).copied().unwrap_or_default();
                 let path = seen.connected.map(|path| match path {
                     PathKind::Lan => "lan",
@@ -608,20 +621,28 @@ impl Node {
         crate::doctor::run(&self.0.home, Some(&self.status()))
     }
 
-    /// Gives this device another name; the other devices see it from the next start on.
+    /// Gives a device another name: this one, which the other devices see from its next start on,
+    /// or another one, in all folders that are shared with it.
     ///
     /// # Errors
-    /// When the device is another one or the name cannot be used.
-    pub fn rename_device(&self, device: &str, name: &str) -> Result<(), NodeError> {
+    /// When the name cannot be used, or no folder is shared with the device.
+    pub async fn rename_device(&self, device: &str, name: &str) -> Result<(), NodeError> {
         let own = self.0.key.device().to_string();
-        if device != self.0.name && !own.starts_with(device) {
-            return Err(NodeError::Unsupported(
-                "only this device itself can be renamed for now: run it there".to_owned(),
-            ));
+        if device == self.0.name || own.starts_with(device) {
+            let mut config = self.0.home.config()?;
+            home::check_name(name)?.clone_into(&mut config.name);
+            self.0.home.save(&config)?;
+            return self.follow_own_name(name).await;
         }
-        let mut config = self.0.home.config()?;
-        home::check_name(name)?.clone_into(&mut config.name);
-        Ok(self.0.home.save(&config)?)
+        let known = self.status().folders.into_iter().flat_map(|folder| folder.devices);
+        let found: BTreeSet<String> = known
+            .filter(|known| known.name == device || known.device.starts_with(device))
+            .map(|known| known.device)
+            .collect();
+        match found.iter().map(|device| device.parse()).collect::<Result<Vec<_>, _>>() {
+            Ok(devices) if devices.len() == 1 => self.name_device(devices[0], name).await,
+            _ => Err(NodeError::NotFound(format!("no folder is shared with one {device:?}"))),
+        }
     }
 
     fn save_listen(&self) {
@@ -754,7 +775,7 @@ fn info(home: &Home, folder: &FolderConfig) -> Result<FolderInfo, NodeError> {
     Ok(FolderInfo {
         name: folder.name.clone(),
         path: folder.path.display().to_string(),
-        join: home.code(folder, None)?,
+        join: home.code(folder, None, None)?,
     })
 }
 

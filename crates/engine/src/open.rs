@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys};
 use dunlin_index::storage::{SledSpace, SledStore};
@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
 use crate::folder::{Announce, Folder};
 use crate::history::History;
-use crate::history::policy::Policy;
+use crate::home::VersionSettings;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
 use crate::runner::{Command, Inbox, Opened, Opener, Shell};
@@ -41,7 +41,8 @@ pub(crate) struct OpenFolder {
     pub(crate) paused: bool,
     pub(crate) hold: bool,
     /// What is kept of what changes replace and delete.
-    pub(crate) versions: Policy,
+    /// What its user has set about old versions, which may change while it runs.
+    pub(crate) versions: Arc<Mutex<VersionSettings>>,
     pub(crate) announce: Announce,
     pub(crate) device_name: String,
     pub(crate) key: Arc<DeviceKey>,
@@ -99,6 +100,7 @@ fn open(
         verifier: Arc::new(KeyVerifier(open.keys.clone())),
         fresh_epoch: u64::from_le_bytes(random()[..8].try_into().unwrap_or([1; 8])),
     };
+    let versions = open.versions.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let start = Start {
         name: name.clone(),
@@ -108,7 +110,7 @@ fn open(
         signer: Arc::clone(&open.key) as _,
         seed: u64::from_le_bytes(random()[..8].try_into().unwrap_or([2; 8])),
         scan_threads: threads,
-        versions: open.versions,
+        versions: versions.policy(),
         announce: open.announce,
     };
     let parts = take_up(start, now).map_err(|error| say(&error))?;
@@ -122,6 +124,7 @@ fn open(
     }
     let mut state = Folder::new(parts);
     state.set_hold(open.hold);
+    state.set_own_versions(versions);
     if open.paused {
         state.pause(now);
     }

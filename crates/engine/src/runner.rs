@@ -14,6 +14,7 @@ use dunlin_blocks::FileHash;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 use dunlin_index::sync::SyncMessage;
 use dunlin_index::{Millis, RelPath, Storage};
+use dunlin_text::settings::Settings;
 use dunlin_transfer::{Fetched, Priority};
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, Stat, TempName};
@@ -25,11 +26,12 @@ use crate::conflict::ResolverSlot;
 use crate::download::{self, DownloadError};
 use crate::folder::{Action, Announce, Folder, LargeFile, Past, Put, PutError, Wanted};
 use crate::history::History;
-use crate::history::policy::Policy;
+use crate::home::VersionSettings;
 use crate::manifests::ManifestStore;
 use crate::network::Network;
 use crate::partials::Partials;
 use crate::restore::Outside;
+use crate::settings::SettingChange;
 use crate::take_up;
 use crate::types::{Event, FolderState, Problem, RestoreReport, VerifyReport};
 
@@ -106,8 +108,6 @@ pub enum Command {
     Verify(oneshot::Sender<Result<VerifyReport, String>>),
     /// Put in place what was brought together.
     Put(Vec<Put>, oneshot::Sender<Vec<Result<(), PutError>>>),
-    /// Keep other versions from now on.
-    Versions(Policy),
     /// The user asks something.
     Ask(Request, oneshot::Sender<Result<(), String>>),
     /// Something about conflicts.
@@ -117,7 +117,7 @@ pub enum Command {
 }
 
 /// What a user asks of a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Look at the disk; answered when that is done.
     Scan,
@@ -131,6 +131,10 @@ pub enum Request {
     Undo,
     /// Hold mass deletions and mass overwrites, or do not.
     Hold(bool),
+    /// Change a setting that the members share.
+    Setting(String, SettingChange),
+    /// What is kept of old versions was set for this device.
+    OwnVersions(VersionSettings),
 }
 
 /// What the outside sees of a folder, published by its thread.
@@ -152,6 +156,8 @@ pub struct Snapshot {
     pub members: Vec<dunlin_index::Member>,
     /// Names that cannot be synced.
     pub problems: Vec<Problem>,
+    /// What the members share.
+    pub settings: Arc<Settings>,
 }
 
 impl Snapshot {
@@ -165,6 +171,7 @@ impl Snapshot {
             in_sync: BTreeMap::new(),
             members: Vec::new(),
             problems: Vec::new(),
+            settings: Arc::default(),
         }
     }
 }
@@ -304,6 +311,7 @@ fn take_snapshot<F: Fs, S: Storage>(
         in_sync: peers.keys().map(|peer| (*peer, folder.in_sync(peer))).collect(),
         members: folder.index().members(),
         problems: folder.problems().cloned().collect(),
+        settings: Arc::clone(folder.settings()),
     }
 }
 
@@ -582,6 +590,14 @@ where
             Request::Undo => held(self.folder.undo(now)),
             Request::Hold(hold) => {
                 self.folder.set_hold(hold);
+                Ok(())
+            }
+            Request::Setting(key, change) => {
+                let changed = self.folder.change_setting(&key, &change, now);
+                changed.map_err(|error| error.to_string())
+            }
+            Request::OwnVersions(own) => {
+                self.folder.set_own_versions(own);
                 Ok(())
             }
         };

@@ -5,6 +5,9 @@
 //! what lies below an ignored directory cannot be taken back by a `!` pattern. The files
 //! themselves are synced like any other, so that all devices ignore the same things.
 //!
+//! Besides, a folder's members may share patterns that are in no file. They hold for the whole
+//! folder, and every file counts before them.
+//!
 //! Nothing is ignored unasked: no editor's backup, no `.DS_Store`. Only `.dunlin` at the root,
 //! Dunlin's own, never counts as part of the folder, and no path can name it.
 //!
@@ -73,6 +76,31 @@ struct DirRules {
 pub struct IgnoreRules {
     dirs: BTreeMap<RelPath, DirRules>,
     warnings: BTreeMap<RelPath, Vec<IgnoreWarning>>,
+    shared: Shared,
+}
+
+/// The patterns that are in no file.
+#[derive(Debug, Clone, Default)]
+struct Shared {
+    patterns: Vec<String>,
+    /// Of those that are valid.
+    matcher: Option<Gitignore>,
+}
+
+/// Whether a text can be a pattern, by itself on a line.
+///
+/// # Errors
+/// Why not, in words for the user.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    if pattern.contains(['\n', '\r']) {
+        return Err("a pattern is one line".to_owned());
+    }
+    if pattern.trim().is_empty() || pattern.starts_with('#') {
+        return Err("it is a comment, and not a pattern".to_owned());
+    }
+    let mut builder = GitignoreBuilder::new("");
+    builder.add_line(None, pattern).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 impl IgnoreRules {
@@ -108,6 +136,22 @@ impl IgnoreRules {
         Ok(rules)
     }
 
+    /// Puts the patterns that the folder's members share in force, and returns whether they differ
+    /// from before. What is no pattern has no effect.
+    pub fn set_shared(&mut self, patterns: &[String]) -> bool {
+        if self.shared.patterns == patterns {
+            return false;
+        }
+        let mut builder = GitignoreBuilder::new("");
+        for pattern in patterns.iter().filter(|pattern| check_pattern(pattern).is_ok()) {
+            // It was checked.
+            let _ = builder.add_line(None, pattern);
+        }
+        let matcher = builder.build().ok().filter(|matcher| !matcher.is_empty());
+        self.shared = Shared { patterns: patterns.to_vec(), matcher };
+        true
+    }
+
     /// Says what is wrong with the ignore files as they are now.
     pub fn warnings(&self) -> impl Iterator<Item = &IgnoreWarning> {
         self.warnings.values().flatten()
@@ -116,14 +160,14 @@ impl IgnoreRules {
     /// Whether nothing is ignored anywhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.dirs.is_empty()
+        self.dirs.is_empty() && self.shared.matcher.is_none()
     }
 
     /// Whether `path`, or a directory above it, is ignored. `is_dir` says what `path` itself is:
     /// patterns that end in a slash match directories only.
     #[must_use]
     pub fn is_ignored(&self, path: &RelPath, is_dir: bool) -> bool {
-        if self.dirs.is_empty() {
+        if self.is_empty() {
             return false;
         }
         let mut prefix = RelPath::root();
@@ -141,7 +185,7 @@ impl IgnoreRules {
     /// Whether a name in `dir` is ignored, when nothing above it is.
     #[must_use]
     pub fn is_ignored_in(&self, dir: &RelPath, name: &SafeName, is_dir: bool) -> bool {
-        if self.dirs.is_empty() {
+        if self.is_empty() {
             return false;
         }
         dir.join(name).is_ok_and(|path| self.matches(&path, is_dir))
@@ -202,7 +246,8 @@ impl IgnoreRules {
         true
     }
 
-    /// Asks the files from the deepest to the root's; the first that has a word decides.
+    /// Asks the files from the deepest to the root's, then the shared patterns; the first that has
+    /// a word decides.
     fn matches(&self, path: &RelPath, is_dir: bool) -> bool {
         let names = path.names();
         let mut dir = path.parent();
@@ -218,7 +263,9 @@ impl IgnoreRules {
             }
             dir = at.parent();
         }
-        false
+        let shared = self.shared.matcher.as_ref();
+        shared
+            .is_some_and(|shared| shared.matched(Path::new(&path.to_string()), is_dir).is_ignore())
     }
 }
 

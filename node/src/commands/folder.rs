@@ -4,7 +4,7 @@ use dunlin_api::{Client, ClientError};
 use dunlin_engine::types::{FolderInfo, FolderStatus};
 
 use crate::cli::{Folder, FolderArg};
-use crate::commands::{status, verify};
+use crate::commands::{settings, status, verify};
 use crate::context::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::offline;
@@ -26,11 +26,8 @@ pub(crate) async fn run(context: &Context, command: Folder) -> Result<Exit, Fail
             let (client, name) = find(context, &folder).await?;
             told(context, client.resume(&name).await, "resume", &format!("{name} goes on"))
         }
-        Folder::Set { folder, key, value } => {
-            let (client, name) = find(context, &folder).await?;
-            let done = client.set(&name, &key, &value).await;
-            told(context, done, "set", &format!("{name}: {key} is {value}"))
-        }
+        Folder::Show(folder) => settings::show(context, &folder).await,
+        Folder::Set(set) => settings::set(context, set).await,
         Folder::Verify(folder) => {
             let (client, name) = find(context, &folder).await?;
             verify::run(context, &client, &name).await
@@ -54,14 +51,17 @@ pub(crate) async fn run(context: &Context, command: Folder) -> Result<Exit, Fail
 }
 
 /// The running node, and the exact name of the folder that is meant.
-async fn find(context: &Context, argument: &FolderArg) -> Result<(Client, String), Failure> {
+pub(super) async fn find(
+    context: &Context,
+    argument: &FolderArg,
+) -> Result<(Client, String), Failure> {
     let client = context.client().await?;
     let name = context::folder_name(&client.status().await?, &argument.folder)?;
     Ok((client, name))
 }
 
 /// Says that an order was carried out, or why not.
-fn told(
+pub(super) fn told(
     context: &Context,
     done: Result<(), ClientError>,
     command: &str,

@@ -8,6 +8,7 @@ use dunlin_api::{Control, Ending, Fault, FaultKind};
 use dunlin_engine::RestoreRequest;
 use dunlin_engine::conflict::ConflictInfo;
 use dunlin_engine::limits::{DeviceLimit, LimitChange, LimitStatus};
+use dunlin_engine::settings::{FolderSetting, Origin, SettingChange, SettingValue};
 use dunlin_engine::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, PathHistory, RestoreReport,
     Status, VerifyReport, WaitOutcome,
@@ -142,8 +143,18 @@ impl Control for Fake {
         self.note(format!("undo {folder}"))
     }
 
-    async fn set(&self, folder: String, key: String, value: String) -> Result<(), Fault> {
-        self.note(format!("set {folder} {key}={value}"))
+    async fn settings(&self, folder: String) -> Result<Vec<FolderSetting>, Fault> {
+        self.note(format!("settings {folder}"))?;
+        let one = |key: &str, value, from| FolderSetting { key: key.to_owned(), value, from };
+        Ok(vec![
+            one("label", SettingValue::One(None), Origin::Default),
+            one("ignore", SettingValue::Many(vec!["*.tmp".to_owned()]), Origin::Shared),
+        ])
+    }
+
+    async fn set(&self, folder: String, key: String, change: SettingChange) -> Result<(), Fault> {
+        let SettingChange { value, local, how } = change;
+        self.note(format!("set {folder} {key}={value} {local} {how:?}"))
     }
 
     async fn conflicts(

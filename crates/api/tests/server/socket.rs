@@ -9,6 +9,7 @@ use crate::fake::{Fake, GONE, NAS};
 use dunlin_api::wire::Restore;
 use dunlin_api::{Client, ClientError, FaultKind, ServeError, Server};
 use dunlin_engine::limits::LimitChange;
+use dunlin_engine::settings::{How, SettingChange, SettingValue};
 use dunlin_engine::types::{Event, WaitOutcome};
 use tempfile::TempDir;
 
@@ -51,7 +52,12 @@ async fn every_request_reaches_the_node() {
     client.resume("My files").await.unwrap();
     client.approve("My files").await.unwrap();
     client.undo("My files").await.unwrap();
-    client.set("My files", "a/b", "ü & 1").await.unwrap();
+    let change = SettingChange { value: "ü & 1".into(), local: true, ..SettingChange::default() };
+    client.set("My files", "a/b", &change).await.unwrap();
+    let add = SettingChange { local: false, how: How::Add, ..change };
+    client.set("My files", "ignore", &add).await.unwrap();
+    let settings = client.settings("My files").await.unwrap();
+    assert_eq!(settings[1].value, SettingValue::Many(vec!["*.tmp".into()]));
     client.verify("My files").await.unwrap();
     assert_eq!(client.history(Path::new(inside), 5).await.unwrap().path, inside);
     let restore = Restore { path: inside.into(), version: Some(3), ..Restore::default() };
@@ -72,7 +78,9 @@ async fn every_request_reaches_the_node() {
         "resume My files",
         "approve My files",
         "undo My files",
-        "set My files a/b=ü & 1",
+        "set My files a/b=ü & 1 true Set",
+        "set My files ignore=ü & 1 false Add",
+        "settings My files",
         "verify My files",
         "history /srv/my files/a b/%2F?.txt 5",
         "restore RestoreRequest { path: \"/srv/my files/a b/%2F?.txt\", at: None, \
@@ -100,7 +108,8 @@ async fn faults_arrive_as_they_were_made() {
     assert_eq!(unknown.kind, FaultKind::NotFound);
     let later = fault(client.remove_device(NAS).await.unwrap_err());
     assert_eq!(later.kind, FaultKind::Unsupported);
-    let huge = fault(client.set("My files", "k", &"x".repeat(100_000)).await.unwrap_err());
+    let huge = SettingChange { value: "x".repeat(100_000), ..SettingChange::default() };
+    let huge = fault(client.set("My files", "k", &huge).await.unwrap_err());
     assert_eq!(huge.kind, FaultKind::Invalid);
     let endless = fault(client.wait(Some(f64::INFINITY)).await.unwrap_err());
     assert_eq!(endless.kind, FaultKind::Invalid);

@@ -96,24 +96,6 @@ impl Node {
         Ok(VerifyReport { folder: name, ..report })
     }
 
-    /// Changes what a folder keeps of old versions on this device: `versions`, `versions-size` or
-    /// `versions-delay`.
-    pub(super) async fn set_versions(
-        &self,
-        id: FolderId,
-        key: &str,
-        value: &str,
-    ) -> Result<(), NodeError> {
-        let mut settings = lock_of(&self.0.folders)
-            .get(&id)
-            .map(|folder| folder.config.versions.clone())
-            .ok_or_else(|| NodeError::NotFound("the folder is gone".to_owned()))?;
-        settings.change(key, value).map_err(NodeError::Refused)?;
-        self.change_config(id, |config| config.versions.clone_from(&settings))?;
-        self.command(id, Command::Versions(settings.policy())).await;
-        Ok(())
-    }
-
     fn locate(&self, path: &Path) -> Result<Located, NodeError> {
         let config = self.0.home.config()?;
         let holds = |folder: &&home::FolderConfig| path.starts_with(&folder.path);

@@ -1,44 +1,80 @@
-//! Settings of a folder on this device.
+//! The settings of the node's folders, shared and local.
 
-use dunlin_identity::FolderId;
+use std::sync::{Arc, PoisonError};
+
+use dunlin_identity::{DeviceId, FolderId};
 
 use super::{Node, NodeError, lock_of};
 use crate::home::{self, FolderConfig};
-use crate::runner::Request;
+use crate::runner::{Request, Runner, Snapshot};
+use crate::settings::{self, DEVICE, FolderSetting, HOLD, How, NAME, SettingChange, SettingError};
 
 impl Node {
-    /// Changes a setting of a folder: `name`, or `hold` (`on` or `off`), which says whether mass
-    /// deletions and mass overwrites wait for the user's word.
+    /// The settings of a folder as they hold on this device, and where each comes from.
     ///
     /// # Errors
-    /// When there is no such folder or setting, or the value is none for it.
-    pub async fn set(&self, folder: &str, key: &str, value: &str) -> Result<(), NodeError> {
+    /// When there is no such folder.
+    pub fn settings(&self, folder: &str) -> Result<Vec<FolderSetting>, NodeError> {
         let id = self.find(folder)?;
+        let folders = lock_of(&self.0.folders);
+        let running = folders.get(&id).ok_or_else(gone)?;
+        Ok(settings::list(&running.config, &running.runner.snapshot().settings))
+    }
+
+    /// Changes a setting of a folder: for all its members, or for this device alone.
+    ///
+    /// # Errors
+    /// When there is no such folder or setting, or the value cannot be one.
+    pub async fn set(
+        &self,
+        folder: &str,
+        key: &str,
+        change: SettingChange,
+    ) -> Result<(), NodeError> {
+        let id = self.find(folder)?;
+        if !settings::is_local(key, change.local)? {
+            // What is wrong with it is told before the folder's thread, which may be at work.
+            let shared = self.runner(id)?.snapshot().settings;
+            settings::change_shared(&mut (*shared).clone(), key, &change)?;
+            return self.ask(id, Request::Setting(key.to_owned(), change)).await;
+        }
+        if change.how != How::Set {
+            return Err(SettingError::NoList(key.to_owned()).into());
+        }
         match key {
-            "name" => self.set_name(id, value),
-            "hold" => {
-                let hold = on_or_off(value)?;
-                self.change_config(id, |config| config.hold = hold)?;
+            NAME => self.rename_folder(id, &change.value),
+            HOLD => {
+                let hold = on_or_off(&change.value)?;
+                self.change_config(id, |folder| folder.hold = hold)?;
                 self.ask(id, Request::Hold(hold)).await
             }
-            _ if key.starts_with("versions") => self.set_versions(id, key, value).await,
-            _ => {
-                let text = format!(
-                    "a folder has no setting {key:?}: there are `name`, `hold`, `versions`, \
-                     `versions-size` and `versions-delay`"
-                );
-                Err(NodeError::NotFound(text))
-            }
+            _ => self.set_own_versions(id, key, &change).await,
         }
     }
 
-    fn set_name(&self, id: FolderId, value: &str) -> Result<(), NodeError> {
-        let value = home::check_name(value)?.to_owned();
+    fn rename_folder(&self, id: FolderId, name: &str) -> Result<(), NodeError> {
+        let name = home::check_name(name)?.to_owned();
         let config = self.0.home.config()?;
-        if config.folders.iter().any(|folder| folder.name == value && folder.id != id.to_string()) {
-            return Err(NodeError::Refused(format!("another folder has the name {value:?}")));
+        if config.folders.iter().any(|folder| folder.name == name && folder.id != id.to_string()) {
+            return Err(NodeError::Refused(format!("another folder has the name {name:?}")));
         }
-        self.change_config(id, |config| config.name.clone_from(&value))
+        self.change_config(id, |folder| folder.name.clone_from(&name))
+    }
+
+    async fn set_own_versions(
+        &self,
+        id: FolderId,
+        key: &str,
+        change: &SettingChange,
+    ) -> Result<(), NodeError> {
+        let running = lock_of(&self.0.folders)
+            .get(&id)
+            .map(|running| (running.config.versions.clone(), Arc::clone(&running.own_versions)));
+        let (mut versions, shown) = running.ok_or_else(gone)?;
+        settings::change_local(&mut versions, key, change)?;
+        self.change_config(id, |folder| folder.versions.clone_from(&versions))?;
+        shown.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&versions);
+        self.ask(id, Request::OwnVersions(versions)).await
     }
 
     /// Changes what `config.toml` says of a folder, and what the running one knows of it.
@@ -55,6 +91,57 @@ impl Node {
         }
         Ok(())
     }
+
+    /// Gives another device a name in all folders that are shared with it.
+    pub(super) async fn name_device(&self, device: DeviceId, name: &str) -> Result<(), NodeError> {
+        let name = home::check_name(name)?;
+        let key = format!("{DEVICE}{device}");
+        let change = SettingChange { value: name.to_owned(), ..SettingChange::default() };
+        let mut named = false;
+        for (id, running) in self.runners() {
+            let snapshot = running.snapshot();
+            if snapshot.members.iter().any(|member| member.device == device && !member.removed) {
+                self.ask(id, Request::Setting(key.clone(), change.clone())).await?;
+                named = true;
+            }
+        }
+        match named {
+            true => Ok(()),
+            false => Err(NodeError::NotFound(format!("no folder is shared with {device}"))),
+        }
+    }
+
+    /// This device has another name: where the members have named it, that name goes along.
+    pub(super) async fn follow_own_name(&self, name: &str) -> Result<(), NodeError> {
+        let key = format!("{DEVICE}{}", self.0.key.device());
+        let change = SettingChange { value: name.to_owned(), ..SettingChange::default() };
+        for (id, running) in self.runners() {
+            if running.snapshot().settings.values.contains_key(&key) {
+                self.ask(id, Request::Setting(key.clone(), change.clone())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn runner(&self, id: FolderId) -> Result<Arc<Runner>, NodeError> {
+        let folders = lock_of(&self.0.folders);
+        folders.get(&id).map(|running| Arc::clone(&running.runner)).ok_or_else(gone)
+    }
+
+    fn runners(&self) -> Vec<(FolderId, Arc<Runner>)> {
+        let folders = lock_of(&self.0.folders);
+        folders.iter().map(|(id, running)| (*id, Arc::clone(&running.runner))).collect()
+    }
+}
+
+/// The name that the folder's members have given a device, or else the one it has given itself.
+pub(super) fn device_name(snapshot: &Snapshot, device: &DeviceId, own: &str) -> String {
+    let shared = snapshot.settings.values.get(&format!("{DEVICE}{device}"));
+    shared.map_or_else(|| own.to_owned(), Clone::clone)
+}
+
+fn gone() -> NodeError {
+    NodeError::NotFound("the folder is gone".to_owned())
 }
 
 fn on_or_off(value: &str) -> Result<bool, NodeError> {

@@ -23,7 +23,6 @@ where
             Command::Put(puts, answer) => {
                 let _ = answer.send(self.folder.put(puts, now));
             }
-            Command::Versions(policy) => self.folder.set_versions(policy),
             Command::Restore(wanted, outside, answer) => match self.folder.plan_restore(&wanted) {
                 Ok(plan) => {
                     let (shell, commands) = (Arc::clone(&self.shell), self.outer.commands.clone());

@@ -103,3 +103,41 @@ fn an_unusable_file_is_reported_and_changes_nothing() {
     assert!(refresh(&disk, &mut rules));
     assert!(rules.is_empty());
 }
+
+#[test]
+fn shared_patterns_hold_everywhere_and_files_count_before_them() {
+    let (_disk, mut rules) = rules(&[("d/.dunlinignore", "!wanted.tmp\n*.log\n")]);
+    let patterns: Vec<String> =
+        ["*.tmp", "/top", "[z-a]", "cache/", "!d/*.log"].map(str::to_owned).to_vec();
+    assert!(rules.set_shared(&patterns));
+    assert!(!rules.set_shared(&patterns), "they are the same");
+    let cases = [
+        ("x.tmp", false, true),
+        ("deep/x.tmp", false, true),
+        ("d/x.tmp", false, true),
+        ("d/wanted.tmp", false, false),
+        ("d/x.log", false, true),
+        ("top", false, true),
+        ("deep/top", false, false),
+        ("cache", true, true),
+        ("cache", false, false),
+        ("cache/inside", false, true),
+        ("[z-a]", false, false),
+    ];
+    for (text, is_dir, ignored) in cases {
+        assert_eq!(rules.is_ignored(&path(text), is_dir), ignored, "{text}");
+    }
+    assert!(rules.set_shared(&[]));
+    assert!(!rules.is_ignored(&path("x.tmp"), false));
+    assert!(rules.is_ignored(&path("d/x.log"), false));
+}
+
+#[test]
+fn what_can_be_a_pattern() {
+    for good in ["*.tmp", "!keep", "/a/**/b", "with space", "\\#literal"] {
+        assert_eq!(check_pattern(good), Ok(()), "{good}");
+    }
+    for wrong in ["", "  ", "# comment", "a\nb", "[z-a]"] {
+        assert!(check_pattern(wrong).is_err(), "{wrong}");
+    }
+}
