@@ -1,6 +1,7 @@
 //! What the users did, and what must therefore be there in the end.
 //!
-//! The unit is a content: the bytes of a file, told from all others by a hash. The rules are kept
+//! The unit is a content: the bytes of a file, told from all others by a hash. Where texts merge, it
+//! is a word: what one wrote must be in the text, whatever another wrote beside it. The rules are kept
 //! sound rather than complete: whatever they demand must hold, but not all that must hold is
 //! demanded. `docs/simulator.md` says what is.
 
@@ -14,6 +15,28 @@ use crate::packed::Packed;
 
 /// Where the version store is on a disk.
 const VERSIONS: &str = ".dunlin/versions/";
+
+/// What is followed through a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// The whole content of a file.
+    #[default]
+    Content,
+    /// A word in a file: what stands between white space.
+    Word,
+}
+
+impl Unit {
+    /// Splits what a file holds.
+    fn of(self, content: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Self::Content => vec![content],
+            Self::Word => {
+                content.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
+            }
+        }
+    }
+}
 
 /// What must have become of a content in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,25 +71,35 @@ pub struct Holdings {
 
 impl Holdings {
     /// Looks at a disk.
-    pub fn of(disk: &Memory) -> Self {
+    pub fn of(disk: &Memory, unit: Unit) -> Self {
         let mut holdings = Self::default();
         let mut packed = Packed::default();
         for (path, content) in disk.all_contents() {
-            let hash = Hash::of(&content);
+            let hashes: Vec<Hash> = unit.of(&content).into_iter().map(Hash::of).collect();
             if let Some(stored) = path.strip_prefix(VERSIONS)
                 && packed.take(stored, content)
             {
                 continue;
             }
             match path.strip_prefix(PRIVATE_NAME) {
-                None => *holdings.tree.entry(hash).or_default() += 1,
+                None => {
+                    for hash in hashes {
+                        *holdings.tree.entry(hash).or_default() += 1;
+                    }
+                }
                 Some(private) if private.starts_with("/versions/") => {
-                    holdings.versions.insert(hash);
+                    holdings.versions.extend(hashes);
                 }
                 Some(_) => {}
             }
         }
-        holdings.versions.extend(packed.contents());
+        match unit {
+            Unit::Content => holdings.versions.extend(packed.contents()),
+            Unit::Word => {
+                let words = packed.blocks().flat_map(|block| unit.of(block)).map(Hash::of);
+                holdings.versions.extend(words);
+            }
+        }
         holdings
     }
 
@@ -78,6 +111,8 @@ impl Holdings {
 /// The contents that users have written, and what must become of them.
 #[derive(Debug, Default)]
 pub struct Oracle {
+    /// What is followed.
+    pub unit: Unit,
     contents: BTreeMap<Hash, Known>,
 }
 
@@ -90,7 +125,8 @@ impl Oracle {
                 self.free(hash);
             }
         }
-        for content in wrote {
+        let unit = self.unit;
+        for content in wrote.iter().flat_map(|content| unit.of(content)) {
             let hash = Hash::of(content);
             if !content.is_empty() && after.tree.contains_key(&hash) {
                 self.written(device, content);
@@ -107,7 +143,8 @@ impl Oracle {
             self.free(&hash);
         }
         self.user(device, before, after, &[]);
-        for content in wrote {
+        let unit = self.unit;
+        for content in wrote.iter().flat_map(|content| unit.of(content)) {
             if !content.is_empty() && after.has(&Hash::of(content)) {
                 self.written(device, content);
             }

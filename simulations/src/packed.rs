@@ -35,6 +35,11 @@ impl Packed {
         true
     }
 
+    /// All blocks.
+    pub fn blocks(&self) -> impl Iterator<Item = &[u8]> {
+        self.objects.values().map(Vec::as_slice)
+    }
+
     /// The hashes of all contents that are whole.
     pub fn contents(&self) -> BTreeSet<Hash> {
         // A small content is one object.

@@ -3,6 +3,7 @@
 
 use dunlin_index::Millis;
 
+use crate::oracle::Unit;
 use crate::random::Random;
 
 /// A step of a run.
@@ -172,6 +173,8 @@ pub struct Scenario {
     pub devices: usize,
     /// Whether signatures and admissions are real ones.
     pub real_keys: bool,
+    /// Whether the users write texts, which merge.
+    pub texts: bool,
     /// A fault that was planted on purpose.
     pub plant: Option<Plant>,
     /// How the network behaves.
@@ -240,6 +243,11 @@ struct Mix {
 }
 
 impl Scenario {
+    /// What is followed through the run.
+    pub fn unit(&self) -> Unit {
+        if self.texts { Unit::Word } else { Unit::Content }
+    }
+
     /// Draws the run of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed);
@@ -275,7 +283,8 @@ impl Scenario {
             let what = draw_what(&mut random, &mix, devices, large);
             steps.push(Step { number, at, device, what, salt: random.draw() });
         }
-        Self { seed, devices, real_keys: seed % 64 == 63, plant: None, network, steps }
+        let (real_keys, texts) = (seed % 64 == 63, seed % 8 == 5);
+        Self { seed, devices, real_keys, texts, plant: None, network, steps }
     }
 }
 

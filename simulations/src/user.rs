@@ -52,6 +52,8 @@ pub struct Actor<'a> {
     pub stamp: String,
     /// The folder, to read.
     pub fs: &'a MemFs,
+    /// Whether the user writes texts.
+    pub texts: bool,
 }
 
 const NAMES: &[&str] = &["a", "b", "c", "d", "e", "ä"];
@@ -71,7 +73,8 @@ impl Actor<'_> {
             }
             Act::Edit => {
                 let path = self.file()?;
-                op(UserOp::Write(path, self.content()))
+                let content = if self.texts { self.edited(&path) } else { self.content() };
+                op(UserOp::Write(path, content))
             }
             Act::Append => {
                 let path = self.file()?;
@@ -169,6 +172,7 @@ impl Actor<'_> {
             1 => format!("{}{}", "ü".repeat(120), self.random.pick(NAMES)),
             _ => (*self.random.pick(NAMES)).to_owned(),
         };
+        let name = if self.texts && name.len() < 200 { format!("{name}.md") } else { name };
         SafeName::parse(&name).expect("plain names of at most 255 bytes are legal")
     }
 
@@ -196,7 +200,27 @@ impl Actor<'_> {
         let mut content = format!("{} {}", self.stamp, self.random.below(1 << 32));
         let more = self.random.below(30);
         content.extend((0..more).map(|_| '.'));
+        if self.texts {
+            content.push('\n');
+        }
         content.into_bytes()
+    }
+
+    /// A text in which a line was put in, taken out, or written anew.
+    fn edited(&mut self, path: &RelPath) -> Vec<u8> {
+        let before = self.fs.volume().content(path).unwrap_or_default();
+        let mut lines: Vec<Vec<u8>> =
+            before.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let at = self.random.below(lines.len() as u64 + 1) as usize;
+        let how = self.random.below(4);
+        if how > 0 || lines.is_empty() {
+            let line = self.content();
+            lines.insert(at.min(lines.len()), line);
+        }
+        if how < 2 && at + 1 < lines.len() {
+            lines.remove(at + 1);
+        }
+        lines.concat()
     }
 
     fn large(&mut self) -> Vec<u8> {

@@ -199,6 +199,7 @@ impl World {
         let keys = Keys::make(scenario.devices, scenario.real_keys, &mut random);
         let devices =
             (0..scenario.devices).map(|number| Device::new(number, &keys, random.draw())).collect();
+        let unit = scenario.unit();
         let mut world = Self {
             now: 0,
             scenario,
@@ -213,7 +214,7 @@ impl World {
             cuts: BTreeMap::new(),
             races: Vec::new(),
             steps_left: 0,
-            oracle: Oracle::default(),
+            oracle: Oracle { unit, ..Oracle::default() },
             calm: false,
             failure: None,
             unavailable: Vec::new(),
@@ -353,6 +354,6 @@ impl World {
     }
 
     fn holdings(&self) -> Vec<Holdings> {
-        self.devices.iter().map(|device| Holdings::of(&device.disk)).collect()
+        self.devices.iter().map(|device| Holdings::of(&device.disk, self.oracle.unit)).collect()
     }
 }

@@ -25,6 +25,23 @@ pub(super) enum Shown {
     Symlink { target: String },
 }
 
+impl Shown {
+    /// A text that is made of several versions: what it comes to is in no record.
+    fn merged(mode: u32, mtime_ns: i64) -> Self {
+        Self::File { content: Hash([0; 32]), size: 0, mode, mtime_ns }
+    }
+
+    /// Leaves out the content of what the view shows as merged.
+    fn forget_merged(&mut self, in_view: Option<&Self>) {
+        if let (Self::File { mode, mtime_ns, .. }, Some(Self::File { content, .. })) =
+            (&*self, in_view)
+            && content.0 == [0; 32]
+        {
+            *self = Self::merged(*mode, *mtime_ns);
+        }
+    }
+}
+
 impl World {
     /// Lets all faults end and everything come to rest, twice: the second time after a scan, which
     /// must find nothing.
@@ -165,8 +182,16 @@ impl World {
                 return self.fail(format!("the views of 0 and {device} differ: {apart}"));
             }
         }
+        let first = self.disk(0);
         for (device, view) in views.iter().enumerate() {
-            let disk = self.disk(device);
+            let mut disk = self.disk(device);
+            if disk != first {
+                let apart = differences(&first, &disk);
+                return self.fail(format!("the disks of 0 and {device} differ: {apart}"));
+            }
+            for (path, shown) in &mut disk {
+                shown.forget_merged(view.get(path));
+            }
             if disk != *view {
                 let apart = differences(view, &disk);
                 return self.fail(format!("view and disk of {device} differ: {apart}"));
@@ -203,6 +228,9 @@ impl World {
                     Content::Directory => {
                         todo.push((item.key.entry, path.clone()));
                         Shown::Directory { mode: item.mode }
+                    }
+                    Content::File { mtime_ns, .. } if !item.merged.is_empty() => {
+                        Shown::merged(item.mode, mtime_ns)
                     }
                     Content::File { root, size, mtime_ns, .. } => {
                         Shown::File { content: root, size, mode: item.mode, mtime_ns }
@@ -244,10 +272,10 @@ impl World {
         self.note(|| format!("{device}: the user saves {path} again"));
         let there = &mut self.devices[device];
         there.set_disk_time(self.now);
-        let before = Holdings::of(&there.disk);
+        let before = Holdings::of(&there.disk, self.oracle.unit);
         let content = format!("saved again on {device} at {}", self.now).into_bytes();
         there.disk.user(&dunlin_tree::fs::UserOp::Write(path, content.clone()));
-        let after = Holdings::of(&there.disk);
+        let after = Holdings::of(&there.disk, self.oracle.unit);
         self.oracle.user(device, &before, &after, &[content]);
         self.tell_watcher(device, None);
     }
@@ -255,7 +283,7 @@ impl World {
 
 fn content_of(shown: &Shown) -> Option<Hash> {
     match shown {
-        Shown::File { content, .. } => Some(*content),
+        Shown::File { content, .. } => Some(*content).filter(|content| content.0 != [0; 32]),
         _ => None,
     }
 }

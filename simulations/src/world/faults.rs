@@ -47,7 +47,7 @@ impl World {
         };
         self.note(|| format!("{device}: dead: {death:?}"));
         self.stop_process(device);
-        let before = Holdings::of(&self.devices[device].disk);
+        let before = Holdings::of(&self.devices[device].disk, self.oracle.unit);
         let there = &mut self.devices[device];
         there.database.restart(death.power_cut);
         if death.power_cut {
@@ -55,7 +55,7 @@ impl World {
         } else {
             there.disk.heal();
         }
-        let after = Holdings::of(&there.disk);
+        let after = Holdings::of(&there.disk, self.oracle.unit);
         match death.database {
             Loss::Kept => {}
             Loss::RolledBack => {
@@ -191,7 +191,7 @@ impl World {
             // It dies with the fault; the restart heals it.
             return;
         }
-        let before = Holdings::of(&self.devices[device].disk);
+        let before = Holdings::of(&self.devices[device].disk, self.oracle.unit);
         self.races_over(device, &before);
         self.races.retain(|race| race.device != device);
         self.devices[device].disk.heal();

@@ -34,7 +34,7 @@ impl World {
             .races
             .iter()
             .any(|race| race.device == device)
-            .then(|| crate::oracle::Holdings::of(&self.devices[device].disk))
+            .then(|| crate::oracle::Holdings::of(&self.devices[device].disk, self.oracle.unit))
             .into_iter()
             .collect();
         let there = &mut self.devices[device];

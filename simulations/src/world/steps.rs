@@ -88,7 +88,8 @@ impl World {
         let seen = look(&there.user);
         let stamp = format!("{}@{}", step.number, step.device);
         let random = Random::new(step.salt);
-        Actor { seen: &seen, random, stamp, fs: &there.user }.deeds(act)
+        let texts = self.scenario.texts;
+        Actor { seen: &seen, random, stamp, fs: &there.user, texts }.deeds(act)
     }
 
     pub(super) fn user(&mut self, device: usize, deed: &Deed) {
@@ -96,7 +97,7 @@ impl World {
         self.tell_watcher(device, None);
         let there = &mut self.devices[device];
         there.set_disk_time(self.now);
-        let before = Holdings::of(&there.disk);
+        let before = Holdings::of(&there.disk, self.oracle.unit);
         let mut moved = None;
         match deed {
             Deed::Op(op) => {
@@ -110,7 +111,7 @@ impl World {
                 let _ = there.user.set_mtime(path, *time);
             }
         }
-        let after = Holdings::of(&there.disk);
+        let after = Holdings::of(&there.disk, self.oracle.unit);
         let wrote: Vec<Vec<u8>> = written(deed).cloned().into_iter().collect();
         self.oracle.user(device, &before, &after, &wrote);
         self.tell_watcher(device, moved);
@@ -143,7 +144,7 @@ impl World {
         if over.is_empty() {
             return;
         }
-        let after = Holdings::of(&self.devices[device].disk);
+        let after = Holdings::of(&self.devices[device].disk, self.oracle.unit);
         for race in over {
             self.note(|| format!("{device}: the user was between two operations"));
             self.oracle.raced(device, before, &after, &race.wrote);
