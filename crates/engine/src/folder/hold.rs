@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dunlin_index::{IndexError, Millis, Storage};
-use dunlin_tree::disk::{Row, RowId};
+use dunlin_index::{Millis, Storage};
+use dunlin_tree::disk::RowId;
 use dunlin_tree::fs::Fs;
 use dunlin_tree::scan::LocalChange;
 use dunlin_tree::settle::{RENAME_WINDOW_MS, RawKind};
@@ -129,7 +129,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let rows = std::mem::take(&mut self.vanishing.rows);
         let mut gone = Vec::new();
         let recent = self.vanishing.deleted_recently(now);
-        let mut deleted = Deleted::default();
+        // A directory and what is in it may have vanished one after the other.
+        let mut going = BTreeSet::new();
         for id in rows {
             let Ok(Some(row)) = self.rows.get(id) else { continue };
             let Ok(path) = path_of(&self.rows, id) else { continue };
@@ -142,12 +143,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 }
                 Err(error) => return self.set_fault(&error, now),
             }
-            match self.deleted_with(&row) {
-                Ok(with) => deleted.add(with),
+            match tree_rows(&self.rows, &row) {
+                Ok(rows) => going.extend(rows),
                 Err(error) => return self.storage_fault(&error, now),
             }
             gone.push(LocalChange::Vanished { row: id, path });
         }
+        let old = going.iter().filter(|row| !self.vanishing.made.contains_key(row)).count();
+        let deleted = Deleted { all: going.len() as u64, old: old as u64 };
         let (all, made) = (total(&self.rows), self.vanishing.made.len() as u64);
         let mass = Held::is_mass(deleted.all + recent.all, all + recent.all)
             || Held::is_mass(deleted.old + recent.old, all.saturating_sub(made) + recent.old);
@@ -163,13 +166,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.vanishing.recent.push_back((now, deleted));
         self.carry_out(gone, false, now);
         self.work(now);
-    }
-
-    /// How many entries go with a row.
-    fn deleted_with(&mut self, top: &Row) -> Result<Deleted, IndexError> {
-        let rows = tree_rows(&self.rows, top)?;
-        let old = rows.iter().filter(|row| !self.vanishing.made.contains_key(row)).count();
-        Ok(Deleted { all: rows.len() as u64, old: old as u64 })
     }
 
     /// Whether a row, or a directory above it, waits for the user's word.

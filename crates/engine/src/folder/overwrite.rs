@@ -84,12 +84,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.hold = hold;
     }
 
-    /// Takes overwrites of the next minutes for what the user wants, as when old versions are
-    /// restored by command.
-    pub fn excuse_overwrites(&mut self, now: Millis) {
-        self.overwrites.excuse(now);
-    }
-
     fn judges_overwrites(&self, now: Millis) -> bool {
         self.hold && now >= self.overwrites.excused_until
     }
