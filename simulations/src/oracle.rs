@@ -117,6 +117,11 @@ pub struct Oracle {
 }
 
 impl Oracle {
+    /// Follows this.
+    pub fn of(unit: Unit) -> Self {
+        Self { unit, ..Self::default() }
+    }
+
     /// A user has changed a disk, or may have: what is new there must stay; of what is there less
     /// often than before nothing is demanded any more.
     pub fn user(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {

@@ -214,7 +214,7 @@ impl World {
             cuts: BTreeMap::new(),
             races: Vec::new(),
             steps_left: 0,
-            oracle: Oracle { unit, ..Oracle::default() },
+            oracle: Oracle::of(unit),
             calm: false,
             failure: None,
             unavailable: Vec::new(),

@@ -28,8 +28,8 @@ fn replace(rig: &mut Rig, at: &str, before: &[u8], after: &[u8]) {
 fn what_was_moved_aside_is_packed_after_the_delay_and_still_served() {
     let mut rig = Rig::new();
     let text = b"the first version of a text. ".repeat(300);
-    rig.write("d/a.txt", &text);
-    replace(&mut rig, "d/a.txt", &text, b"the second");
+    rig.write("d/a.bin", &text);
+    replace(&mut rig, "d/a.bin", &text, b"the second");
     assert_eq!(rig.fs().version_batches().expect("listed").len(), 1);
     rig.pass(LONG_MS);
     assert!(rig.fs().version_batches().expect("listed").is_empty());
