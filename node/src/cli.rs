@@ -264,7 +264,7 @@ pub(crate) enum Folder {
     Resume(FolderArg),
     /// List the settings of a folder, and where each comes from
     Show(FolderArg),
-    /// Change a setting: name, hold, label, ignore, text, versions, versions-size
+    /// Change a setting: name, hold, label, ignore, text, text-check, versions, versions-size
     /// or versions-delay
     ///
     /// Patterns, the label, and what is kept of old versions are shared by the folder's members;

@@ -25,7 +25,7 @@ use dunlin_blocks::{BlockRef, FileHash};
 use dunlin_identity::{DeviceId, Hash};
 use dunlin_index::sync::{Out, Replicator, SyncError, SyncMessage};
 use dunlin_index::{EntryId, Index, Millis, RelPath, Signer, Storage};
-use dunlin_text::Patterns;
+use dunlin_text::{Patterns, RULES};
 use dunlin_tree::disk::{DiskTable, RowId};
 use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
 use dunlin_tree::ignore::IgnoreRules;
@@ -168,6 +168,8 @@ pub struct Folder<F, S: Storage> {
     texts: TextStore<S>,
     /// Which names are those of texts.
     patterns: Patterns,
+    /// By which rules this device's versions of texts merge.
+    text_rules: u8,
     applied: Option<Hash>,
     after_crash: bool,
     /// Files that were found empty after a crash.
@@ -236,6 +238,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             sweeping: sweep::Sweeping::new(),
             texts: parts.texts,
             patterns: Patterns::default(),
+            text_rules: RULES,
             applied: parts.applied,
             after_crash: parts.after_crash,
             suspects: BTreeMap::new(),

@@ -23,6 +23,8 @@ pub const LABEL: &str = "label";
 pub const IGNORE: &str = "ignore";
 /// Patterns of files that are texts.
 pub const TEXT: &str = "text";
+/// Whether texts that parse are merged only if they then parse, too.
+pub const TEXT_CHECK: &str = "text-check";
 /// Whether mass deletions and mass overwrites wait for a word.
 pub const HOLD: &str = "hold";
 /// Which old versions are kept.
@@ -101,8 +103,8 @@ pub struct FolderSetting {
 pub enum SettingError {
     /// There is no such setting.
     #[error(
-        "a folder has no setting {0:?}: there are name, hold, label, ignore, text, versions, \
-         versions-size and versions-delay"
+        "a folder has no setting {0:?}: there are name, hold, label, ignore, text, text-check, \
+         versions, versions-size and versions-delay"
     )]
     Unknown(String),
     /// The value cannot be one of this setting.
@@ -142,8 +144,8 @@ pub fn is_local(key: &str, local: bool) -> Result<bool, SettingError> {
     match key {
         NAME | HOLD | VERSIONS_DELAY => Ok(true),
         VERSIONS | VERSIONS_SIZE => Ok(local),
-        LABEL | IGNORE | TEXT if local => Err(SettingError::NotLocal(key.to_owned())),
-        LABEL | IGNORE | TEXT => Ok(false),
+        LABEL | IGNORE | TEXT | TEXT_CHECK if local => Err(SettingError::NotLocal(key.to_owned())),
+        LABEL | IGNORE | TEXT | TEXT_CHECK => Ok(false),
         _ if key.starts_with(DEVICE) && !local => Ok(false),
         _ => Err(SettingError::Unknown(key.to_owned())),
     }
@@ -202,6 +204,8 @@ fn checked(key: &str, value: &str) -> Result<String, SettingError> {
     let checked = match key {
         VERSIONS => value.parse().map(|keep: Keep| keep.to_string()).map_err(|e| e.to_string()),
         VERSIONS_SIZE => parse_size(value).map(show_size),
+        TEXT_CHECK if matches!(value, "on" | "off") => Ok(value.to_owned()),
+        TEXT_CHECK => Err("it is on or off".to_owned()),
         _ => check_name(value).map(str::to_owned).map_err(|error| error.to_string()),
     };
     checked.map_err(|reason| wrong(key, value, reason))
@@ -262,6 +266,11 @@ pub(crate) fn shared_versions(settings: &Settings) -> VersionSettings {
     }
 }
 
+/// Whether texts that parse are merged only if they then parse, too.
+pub(crate) fn checks_texts(shared: &Settings) -> bool {
+    shared.values.get(TEXT_CHECK).is_none_or(|value| value != "off")
+}
+
 /// Lists the settings as they hold on this device.
 pub(crate) fn list(config: &FolderConfig, shared: &Settings) -> Vec<FolderSetting> {
     let one = |key: &str, value: Option<String>, from| FolderSetting {
@@ -283,12 +292,14 @@ pub(crate) fn list(config: &FolderConfig, shared: &Settings) -> Vec<FolderSettin
     let policy = own.clone().or(shared_versions(shared)).policy();
     let label = shared.values.get(LABEL).cloned();
     let hold = if config.hold { "on" } else { "off" };
+    let check = if checks_texts(shared) { "on" } else { "off" };
     let mut settings = vec![
         one(NAME, Some(config.name.clone()), Origin::Local),
         one(HOLD, Some(hold.to_owned()), if config.hold { Origin::Default } else { Origin::Local }),
         one(LABEL, label, origin(false, LABEL)),
         many(IGNORE, &shared.ignore),
         many(TEXT, &shared.text),
+        one(TEXT_CHECK, Some(check.to_owned()), origin(false, TEXT_CHECK)),
         one(VERSIONS, Some(policy.keep.to_string()), origin(own.keep.is_some(), VERSIONS)),
         one(
             VERSIONS_SIZE,

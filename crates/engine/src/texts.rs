@@ -17,7 +17,8 @@ use dunlin_blocks::hash_bytes;
 use dunlin_identity::Hash;
 use dunlin_index::{Content, Dot, Item, Text};
 use dunlin_text::{
-    Client, Doc, RULES, TextError, breaks, is_text, may_compact, merge, must_compact,
+    Client, Doc, RULES, RULES_UNCHECKED, TextError, breaks, is_text, may_compact, merge,
+    must_compact,
 };
 
 pub use store::TextStore;
@@ -89,16 +90,17 @@ impl Version {
 
     /// Whether its data are a state by the rules of this version.
     fn is_grown(&self) -> bool {
-        matches!(&self.content, Content::File { text: Some(Text::Grown { rules: RULES, .. }), .. })
+        matches!(&self.content, Content::File { text: Some(Text::Grown { rules, .. }), .. }
+            if is_known(*rules))
     }
 
     /// The state, checked against what the record says: whoever wrote it may be lying.
     fn doc(&self) -> Result<Doc, TextError> {
         let doc = match &self.content {
-            Content::File { text: Some(Text::Fresh { rules: RULES }), .. } => {
+            Content::File { text: Some(Text::Fresh { rules }), .. } if is_known(*rules) => {
                 Doc::fresh(is_text(&self.data).ok_or(TextError::Malformed("it is no text"))?)?
             }
-            Content::File { text: Some(Text::Grown { rules: RULES, .. }), .. } => {
+            Content::File { text: Some(Text::Grown { rules, .. }), .. } if is_known(*rules) => {
                 Doc::decode(&self.data)?
             }
             _ => return Err(TextError::Malformed("it follows other rules")),
@@ -126,23 +128,40 @@ fn united(docs: &[Doc]) -> Result<Doc, TextError> {
 }
 
 /// What versions made apart come to; none when they cannot be merged, or when the merge of what
-/// each parses would not parse (`name` tells as what). All who have the states find the same.
+/// each parses would not parse (`name` tells as what), unless their rules leave that out. All who
+/// have the states find the same.
 pub fn merged(name: &str, versions: &[Version]) -> Option<String> {
     let docs = docs_of(versions).ok()?;
     let doc = united(&docs).ok()?;
     let sides: Vec<&str> = docs.iter().map(Doc::text).collect();
-    (!breaks(name, &sides, doc.text())).then(|| doc.text().to_owned())
+    let rules = versions.first().and_then(|version| version.content.lineage())?.0;
+    let safe = rules == RULES_UNCHECKED || !breaks(name, &sides, doc.text());
+    safe.then(|| doc.text().to_owned())
 }
 
 /// What the next version of a text carries, and its data, when `client` has made `text` of what
-/// `base` says. Without a base a lineage begins; also where the state has grown too long, or, when
+/// `base` says, by these rules. Without a base a lineage begins; also where the state has grown too long, or, when
 /// all members have seen the base (`seen`), so long that it is worth it.
-pub fn next_version(base: Option<&Base>, client: Client, text: &str, seen: bool) -> (Text, Bytes) {
-    let begun = || (Text::Fresh { rules: RULES }, Bytes::copy_from_slice(text.as_bytes()));
-    base.and_then(|base| grown(base, client, text, seen)).unwrap_or_else(begun)
+pub fn next_version(
+    base: Option<&Base>,
+    (client, rules): (Client, u8),
+    text: &str,
+    seen: bool,
+) -> (Text, Bytes) {
+    let begun = || (Text::Fresh { rules }, Bytes::copy_from_slice(text.as_bytes()));
+    base.and_then(|base| grown(base, (client, rules), text, seen)).unwrap_or_else(begun)
 }
 
-fn grown(base: &Base, client: Client, text: &str, seen: bool) -> Option<(Text, Bytes)> {
+fn is_known(rules: u8) -> bool {
+    matches!(rules, RULES | RULES_UNCHECKED)
+}
+
+fn grown(
+    base: &Base,
+    (client, rules): (Client, u8),
+    text: &str,
+    seen: bool,
+) -> Option<(Text, Bytes)> {
     let (_, lineage) = base.versions.first()?.content.lineage()?;
     if let [only] = base.versions.as_slice()
         && base.root == hash_bytes(text.as_bytes()).root
@@ -166,7 +185,7 @@ fn grown(base: &Base, client: Client, text: &str, seen: bool) -> Option<(Text, B
         return None;
     }
     let size = u32::try_from(state.len()).ok()?;
-    let grown = Text::Grown { rules: RULES, lineage, state: Hash::of(state), size };
+    let grown = Text::Grown { rules, lineage, state: Hash::of(state), size };
     Some((grown, Bytes::copy_from_slice(state)))
 }
 

@@ -42,6 +42,9 @@ pub use merge::merge;
 /// a file names the rules that its state was made by, so that all devices merge it alike.
 pub const RULES: u8 = 1;
 
+/// The same rules, but that what is merged need not parse: a folder may choose so.
+pub const RULES_UNCHECKED: u8 = 2;
+
 /// A text that is longer, in bytes, does not merge.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_index::{Dot, Millis, Storage};
 use dunlin_text::settings::Settings;
-use dunlin_text::{Client, PATTERNS_MAX, Patterns};
+use dunlin_text::{Client, PATTERNS_MAX, Patterns, RULES, RULES_UNCHECKED};
 use dunlin_tree::fs::Fs;
 
 use super::Folder;
@@ -81,6 +81,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let valid = merged.text.iter().filter(|pattern| Patterns::new(&[pattern]).is_ok());
         let valid: Vec<&String> = valid.take(PATTERNS_MAX).collect();
         self.patterns = Patterns::new(&valid).unwrap_or_default();
+        self.text_rules = if settings::checks_texts(&merged) { RULES } else { RULES_UNCHECKED };
         self.apply_versions();
     }
 
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
     use crate::folder::testing::{Rig, path};
     use crate::history::policy::{Keep, Policy};
-    use crate::settings::{How, IGNORE, LABEL, TEXT, VERSIONS};
+    use crate::settings::{How, IGNORE, LABEL, TEXT, TEXT_CHECK, VERSIONS};
 
     fn change(rig: &mut Rig, key: &str, value: &str, how: How) -> Result<(), SettingError> {
         let change = SettingChange { value: value.to_owned(), local: false, how };
@@ -135,6 +136,22 @@ mod tests {
         assert!(!is_text(&rig, "a.md") && is_text(&rig, "a.log"));
         change(&mut rig, TEXT, "", How::Set).expect("none");
         assert!(is_text(&rig, "a.md") && !is_text(&rig, "a.log"));
+    }
+
+    #[test]
+    fn a_text_says_by_which_rules_it_merges() {
+        let mut rig = Rig::new();
+        let rules = |rig: &mut Rig, name: &str| {
+            let row = rig.write(name, b"a text");
+            let items = rig.folder.index().items(row.item.entry).expect("read");
+            items[0].content.lineage().expect("it is a text").0
+        };
+        assert_eq!(rules(&mut rig, "a.json"), RULES);
+        change(&mut rig, TEXT_CHECK, "off", How::Set).expect("a choice");
+        assert_eq!(rules(&mut rig, "b.json"), RULES_UNCHECKED);
+        change(&mut rig, TEXT_CHECK, "default", How::Set).expect("taken back");
+        assert_eq!(rules(&mut rig, "c.json"), RULES);
+        change(&mut rig, TEXT_CHECK, "perhaps", How::Set).expect_err("it is on or off");
     }
 
     #[test]

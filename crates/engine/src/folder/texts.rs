@@ -89,7 +89,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let author = self.index.author();
         let client = Client::of(author.device.as_bytes(), author.epoch);
         let seen = base.as_ref().is_some_and(|base| self.all_have(&base.dots()));
-        let (text, data) = next_version(base.as_ref(), client, new, seen);
+        let (text, data) = next_version(base.as_ref(), (client, self.text_rules), new, seen);
         let (root, size, mtime_ns) = (*root, *size, *mtime_ns);
         let content = Content::File { root, size, mtime_ns, text: Some(text) };
         Ok(Draft { content, data: Some(data) })

@@ -26,13 +26,13 @@ fn base_of(versions: &[Version], said: &str) -> Base {
 }
 
 fn begun(said: &str) -> Base {
-    let (text, data) = next_version(None, client(0), said, false);
+    let (text, data) = next_version(None, (client(0), RULES), said, false);
     let version = Version { dot: dot(0, 1), content: content(said, text), data };
     base_of(&[version], said)
 }
 
 fn edited(base: &Base, device: u8, said: &str) -> Version {
-    let (text, data) = next_version(Some(base), client(device), said, false);
+    let (text, data) = next_version(Some(base), (client(device), RULES), said, false);
     Version { dot: dot(device, 1), content: content(said, text), data }
 }
 
@@ -76,7 +76,7 @@ fn a_lineage_begins_anew_when_its_state_is_long_and_all_have_seen_it() {
     let mut begun_anew = 0;
     for edit in 0..400_u32 {
         let said = format!("{edit}\n");
-        let (text, data) = next_version(Some(&base), client(1), &said, true);
+        let (text, data) = next_version(Some(&base), (client(1), RULES), &said, true);
         begun_anew += usize::from(matches!(text, Text::Fresh { .. }));
         assert!(data.len() <= said.len() * 3 / 2 + 4096, "{}", data.len());
         base = base_of(
@@ -108,9 +108,25 @@ fn versions_by_other_rules_are_left_apart() {
         let Content::File { text: Some(Text::Grown { rules, .. }), .. } = &mut side.content else {
             unreachable!("an edit grows")
         };
-        *rules += 1;
+        *rules = 200;
     }
     assert_eq!(merged(NAME, &sides), None);
+}
+
+#[test]
+fn what_need_not_parse_merges_where_the_rules_say_so() {
+    let before = "{\n  \"a\": 1\n}\n";
+    let sides = |rules: u8| {
+        let base = begun(before);
+        [1, 2].map(|device| {
+            let said = format!("{{\n  \"a\": 1,\n  \"b{device}\": 2\n}}\n");
+            let (text, data) = next_version(Some(&base), (client(device), rules), &said, false);
+            Version { dot: dot(device, 1), content: content(&said, text), data }
+        })
+    };
+    assert_eq!(merged("a.json", &sides(RULES)), None);
+    let both = merged("a.json", &sides(RULES_UNCHECKED)).expect("it is not checked");
+    assert!(both.contains("b1") && both.contains("b2"), "{both}");
 }
 
 #[test]
@@ -169,7 +185,7 @@ proptest! {
             }
             let before = bases[device].text().expect("a base has a text");
             let said = format!("{before}{said}");
-            let (text, data) = next_version(Some(&bases[device]), client(device as u8 + 1), &said, false);
+            let (text, data) = next_version(Some(&bases[device]), (client(device as u8 + 1), RULES), &said, false);
             let dot = dot(device as u8 + 1, number as u64);
             let version = Version { dot, content: content(&said, text), data };
             prop_assert_eq!(text_of(&version), Some(said.clone()));
