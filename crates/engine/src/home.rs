@@ -113,7 +113,7 @@ fn is_yes(value: &bool) -> bool {
 /// What a folder's user has set about its old versions; what is not set is as usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionSettings {
-    /// Which versions are kept, as [`Keep`](crate::history::policy::Keep) is written.
+    /// Which versions are kept, as [`Keep`] is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<String>,
     /// How many bytes they may take.
