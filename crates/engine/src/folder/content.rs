@@ -69,6 +69,8 @@ pub(super) struct Needs {
     small_bytes_in_flight: u64,
     downloads: usize,
     blobs: BTreeMap<Hash, Bytes>,
+    /// States of texts that are here and wait for others, by the entry whose text they make.
+    held: BTreeMap<EntryId, BTreeSet<Hash>>,
     /// States of texts that no connected peer has.
     lacking: BTreeSet<Hash>,
     ready: BTreeMap<Hash, (TempName, FileHash)>,
@@ -96,6 +98,12 @@ impl Needs {
         }
     }
 
+    /// Keeps the state of a text that is here while another one, with which it is to be merged, is
+    /// on its way.
+    pub(super) fn hold(&mut self, hash: Hash, entry: EntryId) {
+        self.held.entry(entry).or_default().insert(hash);
+    }
+
     /// Whether no connected peer has the state of a text.
     pub(super) fn is_lacking(&self, hash: &Hash) -> bool {
         self.lacking.contains(hash)
@@ -117,6 +125,7 @@ impl Needs {
 
     /// Notes that `entry` lacks nothing any more, as far as is known.
     pub(super) fn release(&mut self, entry: EntryId) {
+        self.held.remove(&entry);
         for root in self.by_entry.remove(&entry).unwrap_or_default() {
             let Some(want) = self.wants.get_mut(&root) else { continue };
             if want.entries.remove(&entry) {
@@ -287,8 +296,9 @@ impl Needs {
 
     /// Forgets the contents in memory that nobody waits for.
     pub(super) fn drop_unwanted(&mut self) {
-        let wants = &self.wants;
-        self.blobs.retain(|root, _| wants.contains_key(root));
+        let (wants, held) = (&self.wants, &self.held);
+        let is_held = |root: &Hash| held.values().any(|hashes| hashes.contains(root));
+        self.blobs.retain(|root, _| wants.contains_key(root) || is_held(root));
         self.ready.retain(|root, _| wants.contains_key(root));
     }
 }

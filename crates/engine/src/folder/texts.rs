@@ -261,8 +261,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         rows: &[Row],
     ) -> Result<Option<Bytes>, Blocked> {
         let Some((hash, size)) = address_of(content) else { return Ok(None) };
-        if let Some(data) = self.needs.blob(&hash) {
-            return Ok(Some(data.clone()));
+        if let Some(data) = self.needs.blob(&hash).cloned() {
+            if !item.merged.is_empty() {
+                self.needs.hold(hash, item.key.entry);
+            }
+            return Ok(Some(data));
         }
         if let Some(data) = self.texts.find(&hash).map_err(storage)? {
             return Ok(Some(data));
