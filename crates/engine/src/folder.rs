@@ -341,7 +341,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.take_overwritten(now);
             if self.missed_retry_at.is_some_and(|at| at <= now) {
                 self.missed_retry_at = None;
-                self.needs.peers_changed();
+                self.dirty.extend(self.needs.peers_changed());
                 self.work(now);
             }
             if self.retry_at.is_some_and(|at| at <= now) {
@@ -373,7 +373,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub fn peer_up(&mut self, peer: DeviceId, now: Millis) {
         let out = self.replicator.peer_up(peer, &self.index, now);
         self.emit(out);
-        self.needs.peers_changed();
+        self.dirty.extend(self.needs.peers_changed());
         if self.is_running() {
             self.work(now);
         }
@@ -593,7 +593,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         // What was staged when the disk failed is not signed yet.
         self.commit_local(Vec::new(), now);
         self.scan_wanted = true;
-        self.needs.peers_changed();
+        self.dirty.extend(self.needs.peers_changed());
         let again = std::mem::take(&mut self.retry);
         self.dirty.extend(again);
     }

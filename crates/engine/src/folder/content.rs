@@ -71,8 +71,8 @@ pub(super) struct Needs {
     blobs: BTreeMap<Hash, Bytes>,
     /// States of texts that are here and wait for others, by the entry whose text they make.
     held: BTreeMap<EntryId, BTreeSet<Hash>>,
-    /// States of texts that no connected peer has.
-    lacking: BTreeSet<Hash>,
+    /// States of texts that no connected peer has, and who would need them.
+    lacking: BTreeMap<Hash, BTreeSet<EntryId>>,
     ready: BTreeMap<Hash, (TempName, FileHash)>,
 }
 
@@ -93,7 +93,7 @@ impl Needs {
 
     /// Notes that `entry` lacks the state of a text, which is one block.
     pub(super) fn want_state(&mut self, hash: Hash, size: u64, entry: EntryId) {
-        if size <= u64::from(BLOCK_MAX) && !self.lacking.contains(&hash) {
+        if size <= u64::from(BLOCK_MAX) && !self.lacking.contains_key(&hash) {
             self.want_as(hash, size, entry, Shape::State);
         }
     }
@@ -106,7 +106,7 @@ impl Needs {
 
     /// Whether no connected peer has the state of a text.
     pub(super) fn is_lacking(&self, hash: &Hash) -> bool {
-        self.lacking.contains(hash)
+        self.lacking.contains_key(hash)
     }
 
     fn want_as(&mut self, root: Hash, size: u64, entry: EntryId, shape: Shape) {
@@ -228,7 +228,7 @@ impl Needs {
         if !is_state {
             return BTreeSet::new();
         }
-        self.lacking.insert(*root);
+        self.lacking.entry(*root).or_default().extend(&entries);
         entries
     }
 
@@ -247,14 +247,16 @@ impl Needs {
     }
 
     /// Everything that had no source is asked for again.
-    pub(super) fn peers_changed(&mut self) {
-        self.lacking.clear();
+    ///
+    /// Returns the entries that had to do without a state.
+    pub(super) fn peers_changed(&mut self) -> BTreeSet<EntryId> {
         for (root, want) in &mut self.wants {
             if want.state == State::NoSource {
                 want.state = State::Waiting;
                 self.queue.insert((want.size, *root));
             }
         }
+        std::mem::take(&mut self.lacking).into_values().flatten().collect()
     }
 
     /// Keeps a small content that came unasked, for the changes that came with it.
