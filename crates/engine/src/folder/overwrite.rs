@@ -223,7 +223,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         self.overwrites.told.insert(row.id, millis(stat.ctime_ns));
-        if let Some(root) = row.root
+        // An empty file is mostly one that was seen before its writer came to its first byte: there
+        // is nothing in it to bring back.
+        if let Some(root) = row.root.filter(|_| row.stat.size > 0)
             && self.overwrites.before.len() < BEFORE_MAX
         {
             let (size, mtime_ns) = (row.stat.size, row.stat.mtime_ns);
@@ -299,6 +301,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         arrived: &BTreeSet<RowId>,
         now: Millis,
     ) -> Result<(), IndexError> {
+        if rows.is_empty() && arrived.is_empty() {
+            return Ok(());
+        }
         self.overwrites.excuse(now);
         let (changes, _) = self.look_at_overwritten(rows, now)?;
         self.carry_out(changes, false, now);
@@ -311,13 +316,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Brings back what overwrites that were held, or told a moment before, have replaced.
+    /// Brings back what overwrites that were held have replaced, and those that were told a moment
+    /// before as the beginning of the same burst. Where only deletions were held, edits stay.
     pub(super) fn take_back_overwrites(
         &mut self,
         rows: &BTreeSet<RowId>,
         arrived: &BTreeSet<RowId>,
         now: Millis,
     ) -> Result<(), IndexError> {
+        if rows.is_empty() && arrived.is_empty() {
+            return Ok(());
+        }
         let before = std::mem::take(&mut self.overwrites.before);
         for row in rows {
             let Some(mut row) = self.rows.get(*row).map_err(table_error)? else { continue };

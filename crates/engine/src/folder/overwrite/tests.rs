@@ -46,8 +46,11 @@ fn overwrite(rig: &mut Rig, which: std::ops::Range<usize>) {
 
 /// Whether the index shows this content of a file.
 fn is_told(rig: &Rig, number: usize, content: &[u8]) -> bool {
-    let row = rig.row(&name(number).to_string());
-    let items = rig.folder.index().items(row.item.entry).expect("read");
+    shows(rig, rig.row(&name(number).to_string()).item.entry, content)
+}
+
+fn shows(rig: &Rig, entry: EntryId, content: &[u8]) -> bool {
+    let items = rig.folder.index().items(entry).expect("read");
     matches!(items[..], [ref item] if matches!(
         item.content,
         Content::File { root, .. } if root == Hash::of(content)
@@ -125,6 +128,35 @@ fn ransomware_that_begins_slowly_is_stopped_and_all_of_it_is_undone() {
     assert!(told <= HOLD_ABOVE as usize, "{told} were told");
     assert!(rig.folder.undo(rig.now).expect("undone"));
     assert!((0..30).all(|number| is_told(&rig, number, &old(number))));
+}
+
+#[test]
+fn the_first_bytes_of_a_new_file_are_no_overwrite_to_undo() {
+    let mut rig = filled(FILES);
+    rig.user(&UserOp::Write(path("new"), Vec::new()));
+    rig.user(&UserOp::Write(path("new"), b"all of it".to_vec()));
+    overwrite(&mut rig, 0..30);
+    assert_eq!(rig.folder.state(), FolderState::Held);
+    assert!(rig.folder.undo(rig.now).expect("undone"));
+    rig.pass(1_000);
+    assert_eq!(rig.disk.content(&path("new")), Some(b"all of it".to_vec()));
+}
+
+#[test]
+fn undoing_a_mass_deletion_leaves_the_edits_before_it() {
+    let mut rig = filled(FILES);
+    overwrite(&mut rig, 0..3);
+    assert!(is_told(&rig, 0, b"new 0"));
+    let entry = rig.row(&name(0).to_string()).item.entry;
+    for number in 0..30 {
+        rig.disk.user(&UserOp::Remove(name(number)));
+    }
+    rig.folder.scan();
+    rig.pass(BURST_MS_MAX + 1_000);
+    assert_eq!(rig.folder.state(), FolderState::Held);
+    assert!(rig.folder.undo(rig.now).expect("undone"));
+    rig.pass(1_000);
+    assert!(shows(&rig, entry, b"new 0"), "the edit was undone, too");
 }
 
 #[test]
