@@ -155,6 +155,12 @@ pub enum ConflictError {
     Closed,
 }
 
+impl From<dunlin_tree::disk::DiskError> for ConflictError {
+    fn from(error: dunlin_tree::disk::DiskError) -> Self {
+        Self::Index(error.into())
+    }
+}
+
 /// One version of a file in a [`Case`]: its bytes, and where they come from.
 pub struct Version {
     /// Where it is in the folder; of the base, the path that all claim.

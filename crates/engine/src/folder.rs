@@ -43,6 +43,8 @@ use crate::types::{Event, FolderState, Problem};
 mod conflicts;
 mod content;
 mod durable;
+mod error;
+mod hashing;
 mod history;
 mod hold;
 mod observe;
@@ -64,10 +66,8 @@ pub(crate) use conflicts::device_name;
 pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
 pub use durable::Announce;
-pub use history::KeepError;
 pub use past::{Past, PastError, Plan, Target, VERSIONS_MAX, Wanted};
 pub use put::{Put, PutError};
-pub(crate) use rows::table_error;
 
 use hold::{Held, Vanishing};
 
@@ -191,8 +191,7 @@ pub struct Folder<F, S: Storage> {
     held: Held,
     /// The user has released the deletions that were held: the next pass does them.
     released: bool,
-    /// Large files that are being hashed.
-    hashing: BTreeMap<RelPath, Stat>,
+    hashing: hashing::Hashing,
     problems: BTreeSet<Problem>,
     announce: Announce,
     unsynced: durable::Unsynced,
@@ -255,7 +254,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             hold: true,
             held: Held::default(),
             released: false,
-            hashing: BTreeMap::new(),
+            hashing: hashing::Hashing::default(),
             problems: BTreeSet::new(),
             announce: parts.announce,
             unsynced: durable::Unsynced::default(),

@@ -171,14 +171,14 @@ fn live_pieces<S: Storage>(rows: &DiskTable<S>) -> Result<BTreeSet<Vec<u8>>, Ind
     let mut directories = vec![RowId::ROOT];
     while let Some(directory) = directories.pop() {
         for row in rows.children(directory) {
-            let row = row.map_err(crate::folder::table_error)?;
+            let row = row?;
             if row.kind == Kind::Directory {
                 directories.push(row.id);
             }
             if row.kind != Kind::File || row.stat.size <= dunlin_blocks::SMALL_MAX {
                 continue;
             }
-            let blocks = rows.blocks_of(row.id).map_err(crate::folder::table_error)?;
+            let blocks = rows.blocks_of(row.id)?;
             let blocks: Vec<_> = blocks.into_iter().map(|(_, block)| block).collect();
             let size = blocks.iter().map(|block| u64::from(block.len)).sum();
             if let Ok(encoded) = (Manifest { size, blocks }).encode() {

@@ -9,7 +9,6 @@ use dunlin_index::{IndexError, Storage};
 use dunlin_tree::disk::{BlockLocation, DiskTable, RowId};
 use dunlin_tree::fs::{Fs, ObjectName, ReadAt};
 
-use crate::folder::table_error;
 use crate::history::object;
 use crate::manifests::ManifestStore;
 use crate::network::ServeBlocks;
@@ -44,7 +43,7 @@ impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
 
     /// See [`read_block`].
     pub(crate) fn read(&mut self, hash: &Hash) -> Result<Option<Bytes>, IndexError> {
-        let mut places = self.rows.locate_all(hash).map_err(table_error)?;
+        let mut places = self.rows.locate_all(hash)?;
         // What is open is tried first.
         let open = self.open.as_ref().map(|(row, _)| *row);
         places.sort_by_key(|place| Some(place.row) != open);
@@ -60,7 +59,7 @@ impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
 
     fn read_at(&mut self, place: &BlockLocation) -> Result<Option<Vec<u8>>, IndexError> {
         if self.open.as_ref().is_none_or(|(row, _)| *row != place.row) {
-            let path = self.rows.path(place.row).map_err(table_error)?;
+            let path = self.rows.path(place.row)?;
             let Some(Ok(file)) = path.map(|path| self.fs.open(&path)) else { return Ok(None) };
             self.open = Some((place.row, file));
         }

@@ -21,7 +21,7 @@ mod overlay;
 mod tests;
 
 use dunlin_identity::Hash;
-use dunlin_index::{EntryId, ItemKey, Kind, RelPath, SafeName, Storage, StorageError};
+use dunlin_index::{EntryId, IndexError, ItemKey, Kind, RelPath, SafeName, Storage, StorageError};
 
 use self::overlay::Overlay;
 use crate::fs::Stat;
@@ -111,6 +111,17 @@ pub enum DiskError {
     /// A directory that still has rows below it was to be removed alone.
     #[error("the directory of row {} is not empty", .0.0)]
     NotEmpty(RowId),
+}
+
+/// A folder acts on errors of the index and of this table alike.
+impl From<DiskError> for IndexError {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Storage(error) => Self::Storage(error),
+            DiskError::Damaged(what) => Self::Damaged(what),
+            _ => Self::Damaged("the table of files on this disk contradicts itself"),
+        }
+    }
 }
 
 /// The rows of one folder; see the module's documentation.

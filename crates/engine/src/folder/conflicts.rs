@@ -11,9 +11,9 @@ use dunlin_index::{
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, Installed, Kept, TempName};
 
+use super::Folder;
 use super::history::End;
 use super::rows::{is_in_place, path_in, path_of, row_of_directory, row_of_item, set_content};
-use super::{Folder, table_error};
 use crate::conflict::{ConflictBase, ConflictError, ConflictInfo, ConflictSide, Keep};
 use crate::history::How;
 use crate::types::Event;
@@ -221,7 +221,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for (old, new) in self.index.resolve(now, &open.conflict, resolution)? {
             if let Some(mut row) = row_of_item(&self.rows, &old)? {
                 row.item = new;
-                self.rows.put(&row).map_err(table_error)?;
+                self.rows.put(&row)?;
             }
         }
         // Durable before anything moves: a power cut in between must not look like a deletion.
@@ -286,7 +286,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         row.item = kept.first().map_or(row.item, |(_, new)| *new);
         row.stat = stat;
         set_content(&mut row, &content);
-        self.rows.put(&row).map_err(table_error)?;
+        self.rows.put(&row)?;
         self.remember_blocks(row.id, &content, merged.hash.as_ref())?;
         Ok(())
     }
@@ -304,7 +304,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let Some(name) = numbered(base, &device, number) else { break };
                 let row = row_of_directory(&self.rows, copy.parent)?;
                 let on_disk = match row {
-                    Some(row) => self.rows.child(row, &name).map_err(table_error)?.is_some(),
+                    Some(row) => self.rows.child(row, &name)?.is_some(),
                     None => false,
                 };
                 let shown = self.index.lookup(copy.parent, &name)?.is_some();

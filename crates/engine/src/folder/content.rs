@@ -9,7 +9,11 @@ use dunlin_identity::Hash;
 use dunlin_index::EntryId;
 use dunlin_tree::fs::TempName;
 
+use super::hashing::Hashing;
 use super::{Action, BLOB_CACHE_BYTES, DOWNLOADS_MAX, SMALL_IN_FLIGHT};
+
+/// Large files that are passed over when looking for one to fetch: the disk is busy hashing then.
+const DEFERRED_MAX: usize = 1_000;
 
 /// A large file to bring into a temporary file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,9 +160,11 @@ impl Needs {
         }
     }
 
-    /// What to ask for next, within the bounds.
-    pub(super) fn next(&mut self) -> Vec<Action> {
+    /// What to ask for next, within the bounds. A large file waits while one of the user's of the
+    /// same size is being hashed, since it may be the same.
+    pub(super) fn next(&mut self, hashing: &Hashing) -> Vec<Action> {
         let mut actions = Vec::new();
+        let mut deferred = 0;
         let mut small = Vec::new();
         let mut started = Vec::new();
         for &(size, root) in &self.queue {
@@ -177,6 +183,13 @@ impl Needs {
                 if self.downloads >= DOWNLOADS_MAX {
                     // Behind the longest state there are only files.
                     if size > u64::from(BLOCK_MAX) {
+                        break;
+                    }
+                    continue;
+                }
+                if hashing.has_size(size) {
+                    deferred += 1;
+                    if deferred == DEFERRED_MAX {
                         break;
                     }
                     continue;

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Folder;
 use super::reconcile::SYNC_EACH_MAX;
-use super::rows::table_error;
 
 /// When others are told of what the user has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +85,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if self.index.has_uncommitted() {
             return Ok(());
         }
-        self.rows.write_back(durable).map_err(table_error)?;
+        self.rows.write_back(durable)?;
         self.index.write_back(durable)
     }
 

@@ -3,10 +3,10 @@
 use dunlin_identity::DeviceId;
 use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage};
 use dunlin_tree::disk::Row;
-use dunlin_tree::fs::{Fs, FsError, TempName, VersionId};
+use dunlin_tree::fs::{Fs, TempName, VersionId};
 
 use super::Folder;
-use super::rows::table_error;
+use super::error::Blocked;
 use crate::history::policy::{Keep, Policy};
 use crate::history::{History, How, Place, Record, What};
 
@@ -18,18 +18,6 @@ pub(super) struct End<'a> {
     pub(super) by: Option<DeviceId>,
     /// Where the bytes were moved aside, if they are still on this device.
     pub(super) staged: Option<&'a VersionId>,
-}
-
-/// Why something could not be kept.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeepError {
-    /// The disk failed.
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    /// The database failed.
-    #[error(transparent)]
-    Index(#[from] IndexError),
 }
 
 impl<F: Fs, S: Storage> Folder<F, S> {
@@ -59,7 +47,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), IndexError> {
         if let Some(version) = end.staged {
-            let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+            let blocks = self.rows.blocks_of(row.id)?;
             self.manifests.keep(version, &blocks)?;
             self.packing.look_at(now + self.policy.delay_ms);
         }
@@ -72,7 +60,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let entry = row.item.entry;
         let what = match (&row.root, &row.target) {
             (Some(root), _) => {
-                let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+                let blocks = self.rows.blocks_of(row.id)?;
                 What::File { root: *root, size: row.stat.size, list: self.log.list(&blocks)? }
             }
             (None, Some(target)) => What::Symlink { target: target.clone() },
@@ -121,7 +109,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         while let Some((row, path)) = todo.pop() {
             if row.kind == Kind::Directory {
                 let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
-                for child in children.map_err(table_error)? {
+                for child in children? {
                     // What has no legal path was never in the folder.
                     let Ok(below) = path.join(&child.name) else { continue };
                     todo.push((child, below));
@@ -134,17 +122,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Keeps a version of which the bytes are in memory: what `row` shows at `path`, before the
     /// row is told of the content that takes its place.
-    ///
-    /// # Errors
-    /// When the disk or the database fails; nothing is kept then.
-    pub fn keep_bytes(
+    pub(super) fn keep_bytes(
         &mut self,
         row: &Row,
         path: &RelPath,
         data: &[u8],
         how: How,
         now: Millis,
-    ) -> Result<(), KeepError> {
+    ) -> Result<(), Blocked> {
         if row.root.is_some() && self.kept.get(&row.id) == row.root.as_ref() {
             // What is about to be replaced was moved aside already.
             return Ok(());

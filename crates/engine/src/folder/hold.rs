@@ -9,7 +9,7 @@ use dunlin_tree::scan::LocalChange;
 use dunlin_tree::settle::{RENAME_WINDOW_MS, RawKind};
 
 use super::Folder;
-use super::rows::{path_of, table_error, total, tree_rows};
+use super::rows::{path_of, total, tree_rows};
 
 /// More than this many entries, and more than half of the folder, at once is a mass.
 pub(super) const HOLD_ABOVE: u64 = 20;
@@ -175,7 +175,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             if self.held.local.contains(&id) {
                 return true;
             }
-            at = match self.rows.get(id).map_err(table_error) {
+            at = match self.rows.get(id) {
                 Ok(Some(row)) if row.parent != RowId::ROOT => Some(row.parent),
                 _ => None,
             };

@@ -7,18 +7,17 @@ use dunlin_identity::Hash;
 use dunlin_index::{
     Content, EntryId, IndexError, ItemKey, Kind, Millis, NewEntry, RelPath, SafeName, Storage,
 };
-use dunlin_tree::disk::{DiskError, Row, RowId};
-use dunlin_tree::fs::{FileKind, Fs, FsError, Stat};
+use dunlin_tree::disk::{Row, RowId};
+use dunlin_tree::fs::{FileKind, Fs, Stat};
 use dunlin_tree::ignore::IGNORE_FILE;
 use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
+use super::Folder;
+use super::error::Refused;
 use super::history::End;
-use super::rows::{
-    blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content, table_error,
-};
+use super::rows::{blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content};
 use super::texts::Draft;
-use super::{Action, Folder};
 use crate::history::How;
 use crate::types::{Event, Problem};
 
@@ -48,34 +47,6 @@ impl Batch {
         if data.len() <= INLINE_MAX && self.blob_bytes + data.len() <= INLINE_TOTAL {
             self.blob_bytes += data.len();
             self.blobs.push(data);
-        }
-    }
-}
-
-/// Why a local change could not be taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// It is changing just now, or its parent is not known yet: look again soon.
-    #[error("it is changing just now")]
-    Again,
-}
-
-impl From<DiskError> for Refused {
-    fn from(error: DiskError) -> Self {
-        Self::Index(table_error(error))
-    }
-}
-
-impl Refused {
-    /// For callers that have looked at the disk before and only expect the index to fail.
-    pub(super) fn into_index(self) -> IndexError {
-        match self {
-            Self::Index(error) => error,
-            Self::Fs(_) | Self::Again => IndexError::Damaged("a held deletion cannot be done"),
         }
     }
 }
@@ -139,7 +110,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn scan_failed(&mut self, error: ScanError, now: Millis) {
         match error {
             ScanError::Fs(error) => self.set_fault(&error, now),
-            ScanError::Disk(error) => self.storage_fault(&table_error(error), now),
+            ScanError::Disk(error) => self.storage_fault(&error.into(), now),
             other => {
                 tracing::error!(error = %other, "a scan failed");
                 self.scan_wanted = true;
@@ -183,7 +154,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.settler.push(event, now, |path| matches!(rows.find(path), Ok(Some(_))));
     }
 
-    fn problem(&mut self, path: &RelPath, reason: &str) {
+    pub(super) fn problem(&mut self, path: &RelPath, reason: &str) {
         self.problems.insert(Problem { path: path.to_string(), reason: reason.to_owned() });
     }
 
@@ -252,7 +223,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Forgets rows that have lost their names and got no other because a batch was interrupted:
     /// what is on disk of them is found again by looking.
     fn drop_detached(&mut self) -> Result<(), IndexError> {
-        for row in self.rows.detached().map_err(table_error)? {
+        for row in self.rows.detached()? {
             self.forget_rows(&row)?;
             self.scan_wanted = true;
         }
@@ -263,7 +234,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn refuse_on_reader(&mut self, change: &LocalChange) -> Result<(), IndexError> {
         match change {
             LocalChange::Vanished { row, .. } => {
-                if let Some(row) = self.rows.get(*row).map_err(table_error)? {
+                if let Some(row) = self.rows.get(*row)? {
                     self.forget_rows(&row)?;
                 }
             }
@@ -287,7 +258,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             Err(error) => return self.storage_fault(&error, now),
         };
         if let Err(error) = self.rows.write_back(false) {
-            return self.storage_fault(&table_error(error), now);
+            return self.storage_fault(&error.into(), now);
         }
         self.kept.clear();
         if let Err(error) = self.log.flush(&*self.fs) {
@@ -434,12 +405,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
     }
 
-    fn hash_later(&mut self, path: &RelPath, stat: Stat) {
-        if self.hashing.insert(path.clone(), stat) != Some(stat) {
-            self.out.push_back(Action::Hash(path.clone(), stat));
-        }
-    }
-
     /// Reads a small file whole, making sure that it is what `stat` says.
     pub(super) fn read_small(&self, path: &RelPath, stat: &Stat) -> Result<Vec<u8>, Refused> {
         let file = self.fs.open(path)?;
@@ -511,7 +476,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         hash: Option<&FileHash>,
     ) -> Result<(), IndexError> {
         let blocks = blocks_of(content, hash);
-        self.rows.put_blocks(row, &blocks).map_err(table_error)?;
+        self.rows.put_blocks(row, &blocks)?;
         if let Some(hash) = hash {
             self.manifests.put(hash)?;
         }
@@ -628,63 +593,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(self.remember_blocks(row.id, &content, hash)?)
     }
 
-    /// A large file has been hashed.
-    pub fn hashed(
-        &mut self,
-        path: &RelPath,
-        stat: Stat,
-        result: Result<FileHash, FsError>,
-        now: Millis,
-    ) {
-        if self.hashing.get(path) == Some(&stat) {
-            self.hashing.remove(path);
-        }
-        let outcome = match result {
-            Ok(hash) => self.take_hashed(path, stat, &hash, now),
-            Err(error) => Err(Refused::Fs(error)),
-        };
-        match outcome {
-            Ok(()) => self.commit_local(Vec::new(), now),
-            // It has changed, moved or gone meanwhile: what it is now is looked at afresh.
-            Err(Refused::Again | Refused::Fs(_)) => {
-                self.look_when_quiet(path.clone(), now);
-            }
-            Err(Refused::Index(error)) if is_storage(&error) => self.storage_fault(&error, now),
-            Err(Refused::Index(error)) => self.problem(path, &error.to_string()),
-        }
-        self.work(now);
-        self.tell(now);
-    }
-
-    fn take_hashed(
-        &mut self,
-        path: &RelPath,
-        stat: Stat,
-        hash: &FileHash,
-        now: Millis,
-    ) -> Result<(), Refused> {
-        let current = self.fs.stat(path)?.ok_or(Refused::Again)?;
-        if !current.same_version(&stat) || hash.size != stat.size {
-            return Err(Refused::Again);
-        }
-        let row = self.rows.find(path)?;
-        let content = file_content(hash.root, &current);
-        let draft = if self.may_be_text(path, current.size) {
-            let bytes = self.read_small(path, &current)?;
-            self.draft(row.as_ref(), path, content, &bytes)?
-        } else {
-            Draft::plain(content)
-        };
-        self.user_changed_name(path);
-        match row {
-            Some(row) if row.kind == Kind::File => {
-                self.rewrite(row, path, current, draft, Some(hash), now)
-            }
-            Some(_) => Err(Refused::Again),
-            None => self.adopt_or_create(path, current, draft, Some(hash), now),
-        }
-    }
-
     fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
         let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         let (parent_row, parent, name) = self.parent_of(to)?;
@@ -772,7 +680,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for key in super::rows::tree_items(&self.rows, row)? {
             self.dirty.insert(key.entry);
         }
-        self.rows.remove_tree(row.id).map_err(table_error)?;
+        self.rows.remove_tree(row.id)?;
         Ok(())
     }
 }
@@ -802,6 +710,6 @@ fn path_of_change(change: &LocalChange) -> Option<&RelPath> {
     }
 }
 
-fn file_content(root: Hash, stat: &Stat) -> Content {
+pub(super) fn file_content(root: Hash, stat: &Stat) -> Content {
     Content::File { root, size: stat.size, mtime_ns: stat.mtime_ns, text: None }
 }

@@ -18,7 +18,7 @@ use dunlin_tree::scan::LocalChange;
 
 use super::Folder;
 use super::hold::{BURST_MS_MAX, HOLD_ABOVE, Held, QUIET_MS};
-use super::rows::{holds, path_of, table_error};
+use super::rows::{holds, path_of};
 
 /// Overwrites within this time of each other count together.
 const WINDOW_MS: Millis = 5 * 60 * 1000;
@@ -131,7 +131,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if stat.kind != FileKind::File {
             return Ok(None);
         }
-        let known = self.rows.get(*row).map_err(table_error)?;
+        let known = self.rows.get(*row)?;
         Ok(known.filter(|row| row.kind == Kind::File).map(|row| row.id))
     }
 
@@ -171,7 +171,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     ) -> Result<(Vec<LocalChange>, Vec<Millis>), IndexError> {
         let (mut changes, mut times) = (Vec::new(), Vec::new());
         for id in rows {
-            let Some(row) = self.rows.get(*id).map_err(table_error)? else { continue };
+            let Some(row) = self.rows.get(*id)? else { continue };
             let path = path_of(&self.rows, *id)?;
             match self.fs.stat(&path) {
                 Ok(Some(stat)) if stat.kind == FileKind::File && row.kind == Kind::File => {
@@ -200,7 +200,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (wanted, len) = if stat.size <= SMALL_MAX {
             (root, stat.size)
         } else {
-            let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+            let blocks = self.rows.blocks_of(row.id)?;
             let Some((_, first)) = blocks.first() else { return Ok(true) };
             (first.hash, u64::from(first.len))
         };
@@ -274,7 +274,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         entry: EntryId,
         arriving: &mut BTreeMap<RowId, Millis>,
     ) -> Result<(), IndexError> {
-        let rows = self.rows.by_entry(entry).map_err(table_error)?;
+        let rows = self.rows.by_entry(entry)?;
         let [row] = rows.as_slice() else { return Ok(()) };
         // Where the hash is missing, the old content is on its way back.
         if row.kind != Kind::File || row.root.is_none() {
@@ -308,7 +308,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (changes, _) = self.look_at_overwritten(rows, now)?;
         self.carry_out(changes, false, now);
         for row in arrived {
-            let Some(row) = self.rows.get(*row).map_err(table_error)? else { continue };
+            let Some(row) = self.rows.get(*row)? else { continue };
             let items = self.index.items(row.item.entry)?;
             self.overwrites.cleared.extend(items.iter().filter_map(|item| item.key.dot));
             self.dirty.insert(row.item.entry);
@@ -329,7 +329,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let before = std::mem::take(&mut self.overwrites.before);
         for row in rows {
-            let Some(mut row) = self.rows.get(*row).map_err(table_error)? else { continue };
+            let Some(mut row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             match self.fs.stat(&path) {
                 Ok(Some(stat)) if stat.kind == FileKind::File => {
@@ -338,18 +338,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                     row.stat = stat;
                     row.root = None;
                     self.dirty.insert(row.item.entry);
-                    self.rows.put(&row).map_err(table_error)?;
+                    self.rows.put(&row)?;
                 }
                 _ => self.forget_rows(&row)?,
             }
         }
         for (row, content) in before {
-            let row = self.rows.get(row).map_err(table_error)?;
+            let row = self.rows.get(row)?;
             let Some(row) = row.filter(|row| !rows.contains(&row.id)) else { continue };
             self.write_anew(row, content, now)?;
         }
         for row in arrived {
-            let Some(row) = self.rows.get(*row).map_err(table_error)? else { continue };
+            let Some(row) = self.rows.get(*row)? else { continue };
             let Some(root) = row.root else { continue };
             // It is still on this disk.
             let (size, mtime_ns) = (row.stat.size, row.stat.mtime_ns);
@@ -373,7 +373,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         row.item = self.index.write(now, &key, content)?;
         self.dirty.insert(row.item.entry);
-        self.rows.put(&row).map_err(table_error)
+        Ok(self.rows.put(&row)?)
     }
 }
 

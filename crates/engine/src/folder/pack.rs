@@ -21,10 +21,9 @@ use dunlin_index::{Kind, Millis, RelPath, SafeName, Storage};
 use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, ObjectName, ReadAt, Stat, TempName, VersionId};
 
 use super::Folder;
-use super::history::KeepError;
-use super::rows::table_error;
+use super::error::Blocked;
 use crate::history::policy::Keep;
-use crate::history::{HistoryError, How, Place, Record, What, object};
+use crate::history::{How, Place, Record, What, object};
 use crate::serve::read_whole;
 
 /// Files that one step takes at most.
@@ -99,7 +98,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// One step; returns when the next one is due.
-    fn pack_step(&mut self, now: Millis) -> Result<Option<Millis>, KeepError> {
+    fn pack_step(&mut self, now: Millis) -> Result<Option<Millis>, Blocked> {
         for (batch, begun) in self.fs.version_batches()? {
             let due = begun.saturating_add(self.policy.delay_ms);
             if due > now {
@@ -123,7 +122,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Some files of a batch. Directories that hold nothing are removed.
-    fn staged_in(&self, batch: &SafeName) -> Result<Vec<(VersionId, Stat)>, KeepError> {
+    fn staged_in(&self, batch: &SafeName) -> Result<Vec<(VersionId, Stat)>, Blocked> {
         let mut found = Vec::new();
         let mut directories = vec![RelPath::root()];
         while let Some(path) = directories.pop() {
@@ -158,8 +157,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         stat: &Stat,
         begun: Millis,
         step: &mut Step,
-    ) -> Result<(), KeepError> {
-        let record = self.history().staged_at(&version).map_err(storage)?;
+    ) -> Result<(), Blocked> {
+        let record = self.history().staged_at(&version)?;
         if self.policy.keep == Keep::None {
             step.forgotten.extend(record.map(|record| record.id));
             step.done.push(version);
@@ -205,17 +204,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         begun: Millis,
         file: &dyn ReadAt,
         step: &mut Step,
-    ) -> Result<(), KeepError> {
+    ) -> Result<(), Blocked> {
         self.packing.partly = None;
         let read = |buffer: &mut [u8], at| file.read_at(buffer, at).map_err(Into::into);
         let Ok(hash) = dunlin_blocks::hash_file(read, stat.size, 1) else {
             // A program writes to it just now: it is looked at again.
             return Ok(());
         };
-        let list = self.log.list(&hash.blocks).map_err(storage)?;
+        let list = self.log.list(&hash.blocks)?;
         let what = What::File { root: hash.root, size: hash.size, list };
         let mut found = self.found(&version, stat, begun, what);
-        if let Some(before) = self.history().staged_at(&version).map_err(storage)? {
+        if let Some(before) = self.history().staged_at(&version)? {
             found.how = How::WrittenLate;
             found.entry = before.entry;
             step.records.push(Record { place: Place::Elsewhere, ..before });
@@ -266,8 +265,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         version: &VersionId,
         file: &dyn ReadAt,
         step: &mut Step,
-    ) -> Result<Packed, KeepError> {
-        let Some(blocks) = self.history().blocks(&record.what).map_err(storage)? else {
+    ) -> Result<Packed, Blocked> {
+        let Some(blocks) = self.history().blocks(&record.what)? else {
             return Ok(Packed::Differs);
         };
         let present = self.held_by_present(&record)?;
@@ -293,13 +292,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(Packed::Whole(Box::new(Record { place: Place::Packed { stored }, ..record })))
     }
 
-    fn is_stored(&self, block: &BlockRef, step: &Step) -> Result<bool, KeepError> {
+    fn is_stored(&self, block: &BlockRef, step: &Step) -> Result<bool, Blocked> {
         let object = ObjectName::of(&block.hash);
         Ok(step.objects.contains(&block.hash) || self.fs.object_open(&object)?.is_some())
     }
 
     /// Writes an object under its temporary name; returns the bytes that it takes.
-    fn write_object(&self, hash: &Hash, data: &[u8]) -> Result<u64, KeepError> {
+    fn write_object(&self, hash: &Hash, data: &[u8]) -> Result<u64, Blocked> {
         let stored = object::encode(data);
         let temp = temp_of(hash);
         self.fs.temp_remove(&temp)?;
@@ -310,14 +309,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// The blocks that the present files of a large version's entry hold.
-    fn held_by_present(&self, record: &Record) -> Result<BTreeSet<Hash>, KeepError> {
+    fn held_by_present(&self, record: &Record) -> Result<BTreeSet<Hash>, Blocked> {
         let mut held = BTreeSet::new();
         let Some(entry) = record.entry.filter(|_| record.size() > WHOLE_MAX) else {
             return Ok(held);
         };
-        for row in self.rows.by_entry(entry).map_err(table_error)? {
+        for row in self.rows.by_entry(entry)? {
             if row.kind == Kind::File {
-                let blocks = self.rows.blocks_of(row.id).map_err(table_error)?;
+                let blocks = self.rows.blocks_of(row.id)?;
                 held.extend(blocks.into_iter().map(|(_, block)| block.hash));
             }
         }
@@ -325,7 +324,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Makes a step durable, and removes what is packed now.
-    fn finish_step(&mut self, step: Step, now: Millis) -> Result<(), KeepError> {
+    fn finish_step(&mut self, step: Step, now: Millis) -> Result<(), Blocked> {
         self.sweeping.interrupt(now);
         if !step.objects.is_empty() {
             self.fs.sync_all()?;
@@ -337,10 +336,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         step.records.into_iter().for_each(|record| self.log.version(record));
         self.log.forget(&step.forgotten);
-        self.log.sync(&*self.fs, self.seed).map_err(|error| match error {
-            HistoryError::Fs(error) => KeepError::Fs(error),
-            HistoryError::Storage(error) => storage(error),
-        })?;
+        self.log.sync(&*self.fs, self.seed)?;
         for version in &step.done {
             self.fs.version_remove(version)?;
         }
@@ -356,10 +352,6 @@ enum Packed {
     Partly,
     /// It does not hold what its record says.
     Differs,
-}
-
-fn storage(error: dunlin_index::StorageError) -> KeepError {
-    KeepError::Index(error.into())
 }
 
 fn temp_of(hash: &Hash) -> TempName {

@@ -5,12 +5,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage};
-use dunlin_tree::disk::{Row, RowId};
+use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage, StorageError};
+use dunlin_tree::disk::{DiskError, Row, RowId};
 use dunlin_tree::fs::{Fs, Stat};
 
 use super::Folder;
-use super::rows::{path_of, table_error};
+use super::rows::path_of;
 use crate::history::{Record, What};
 
 /// Versions that are told at most of one path.
@@ -92,12 +92,16 @@ pub enum PastError {
     NotThen,
 }
 
-fn storage(error: dunlin_index::StorageError) -> PastError {
-    PastError::Index(error.into())
+impl From<StorageError> for PastError {
+    fn from(error: StorageError) -> Self {
+        Self::Index(error.into())
+    }
 }
 
-fn disk(error: dunlin_tree::disk::DiskError) -> PastError {
-    PastError::Index(table_error(error))
+impl From<DiskError> for PastError {
+    fn from(error: DiskError) -> Self {
+        Self::Index(error.into())
+    }
 }
 
 impl<F: Fs, S: Storage> Folder<F, S> {
@@ -107,10 +111,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// # Errors
     /// When the database fails.
     pub fn past(&self, path: &RelPath, limit: usize) -> Result<Past, PastError> {
-        let row = self.rows.find(path).map_err(disk)?;
+        let row = self.rows.find(path)?;
         let records = if self.is_tree(path, row.as_ref())? {
-            let mut records = self.history().at_path(path).map_err(storage)?;
-            self.history().below(path, |record| records.push(record)).map_err(storage)?;
+            let mut records = self.history().at_path(path)?;
+            self.history().below(path, |record| records.push(record))?;
             records
         } else {
             self.of_single(path, row.as_ref())?
@@ -135,11 +139,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(row) = row {
             return Ok(row.kind == Kind::Directory);
         }
-        let records = self.history().at_path(path).map_err(storage)?;
+        let records = self.history().at_path(path)?;
         match records.iter().max_by_key(|record| (record.until, record.id)) {
             Some(newest) => Ok(newest.what == What::Directory),
             // A directory of which only the contents were seen to go.
-            None => self.history().any_below(path).map_err(storage),
+            None => Ok(self.history().any_below(path)?),
         }
     }
 
@@ -148,14 +152,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn of_single(&self, path: &RelPath, row: Option<&Row>) -> Result<Vec<Record>, PastError> {
         let mut records: BTreeMap<u64, Record> = BTreeMap::new();
         let mut groups: Vec<[u8; 16]> = row.map(|row| row.item.entry.0).into_iter().collect();
-        for record in self.history().at_path(path).map_err(storage)? {
+        for record in self.history().at_path(path)? {
             groups.push(record.group());
             records.insert(record.id, record);
         }
         groups.sort_unstable();
         groups.dedup();
         for group in groups {
-            let of_group = self.history().of_group(&group).map_err(storage)?;
+            let of_group = self.history().of_group(&group)?;
             records.extend(of_group.into_iter().map(|record| (record.id, record)));
         }
         Ok(records.into_values().collect())
@@ -163,7 +167,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Since when the present version is there.
     fn since(&self, row: &Row) -> Result<Millis, PastError> {
-        let since = self.history().since(row.item.entry).map_err(storage)?;
+        let since = self.history().since(row.item.entry)?;
         Ok(since.unwrap_or(row.created_ms))
     }
 
@@ -172,9 +176,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// # Errors
     /// When there is no such thing in the past, or the database fails.
     pub fn plan_restore(&self, wanted: &Wanted) -> Result<Plan, PastError> {
-        let row = self.rows.find(&wanted.path).map_err(disk)?;
+        let row = self.rows.find(&wanted.path)?;
         if let Some(id) = wanted.version {
-            let record = self.history().get(id).map_err(storage)?;
+            let record = self.history().get(id)?;
             let record = record.filter(|record| {
                 let same = row.as_ref().is_some_and(|row| Some(row.item.entry) == record.entry);
                 same || record.path.starts_with(&wanted.path)
@@ -246,9 +250,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// What a record says, to be put where its entry is now, or else where it was.
     fn plan_one(&self, record: &Record, wanted: &Wanted, plan: &mut Plan) -> Result<(), PastError> {
         let mut path = record.path.clone();
-        let mut there = self.rows.find(&path).map_err(disk)?;
+        let mut there = self.rows.find(&path)?;
         if let Some(entry) = record.entry {
-            let rows = self.rows.by_entry(entry).map_err(disk)?;
+            let rows = self.rows.by_entry(entry)?;
             let same = |row: &&Row| there.as_ref().is_some_and(|there| there.id == row.id);
             if let Some(row) = rows.iter().find(same).or(rows.first()) {
                 path = path_of(&self.rows, row.id)?;
@@ -291,8 +295,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 chosen.insert(group, record);
             }
         };
-        self.history().at_path(&wanted.path).map_err(storage)?.into_iter().for_each(&mut choose);
-        self.history().below(&wanted.path, &mut choose).map_err(storage)?;
+        self.history().at_path(&wanted.path)?.into_iter().for_each(&mut choose);
+        self.history().below(&wanted.path, &mut choose)?;
         self.plan_present_tree(wanted, &mut chosen, &mut plan)?;
         // Of two that ended at one path the newer one gets it.
         let mut by_path: BTreeMap<RelPath, Record> = BTreeMap::new();
@@ -318,13 +322,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         chosen: &mut BTreeMap<[u8; 16], Record>,
         plan: &mut Plan,
     ) -> Result<(), PastError> {
-        let Some(top) = self.rows.find_directory(&wanted.path).map_err(disk)? else {
+        let Some(top) = self.rows.find_directory(&wanted.path)? else {
             return Ok(());
         };
         let mut todo: Vec<(RowId, RelPath)> = vec![(top, wanted.path.clone())];
         while let Some((directory, at)) = todo.pop() {
             for row in self.rows.children(directory) {
-                let row = row.map_err(disk)?;
+                let row = row?;
                 let Ok(path) = at.join(&row.name) else { continue };
                 let group = row.item.entry.0;
                 if row.kind == Kind::Directory {
@@ -352,7 +356,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn version_at(&self, row: &Row, at: Millis) -> Result<Option<Record>, PastError> {
-        let records = self.history().of_group(&row.item.entry.0).map_err(storage)?;
+        let records = self.history().of_group(&row.item.entry.0)?;
         Ok(records.into_iter().rev().find(|record| record.was_there(at)))
     }
 }

@@ -3,15 +3,14 @@
 
 use dunlin_blocks::{BlockRef, FileHash, Manifest};
 use dunlin_index::{Content, IndexError, Millis, RelPath, Storage};
-use dunlin_tree::disk::Row;
+use dunlin_tree::disk::{DiskError, Row};
 use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Installed, Stat, TempName};
 
 use super::Folder;
+use super::error::Refused;
 use super::history::End;
 use super::hold::HOLD_ABOVE;
-use super::observe::Refused;
 use super::past::Target;
-use super::rows::table_error;
 use super::texts::Draft;
 use crate::history::{How, What};
 
@@ -44,6 +43,12 @@ pub enum PutError {
     /// This device may only read the folder.
     #[error("this device may only read the folder: write it elsewhere with --to")]
     ReadOnly,
+}
+
+impl From<DiskError> for PutError {
+    fn from(error: DiskError) -> Self {
+        Self::Index(error.into())
+    }
 }
 
 impl From<Refused> for PutError {
@@ -106,7 +111,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return self.put_directories(&path, put.target.mode, now);
         };
         let (content, hash) = content_of(&put.target, put.blocks)?;
-        let before = self.rows.find(&path).map_err(table_error)?;
+        let before = self.rows.find(&path)?;
         let expect = put.target.expect.as_ref();
         let (stat, version) = match self.fs.install(temp, &path, expect, now)? {
             Installed::Created { stat } => (stat, None),
@@ -121,7 +126,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if put.repair {
             // The rotten copy has no record: it is found, and gets one, when it is packed.
             row.stat = stat;
-            self.rows.put(&row).map_err(table_error)?;
+            self.rows.put(&row)?;
             return Ok(());
         }
         if row.kind != content.kind() {
@@ -155,7 +160,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Makes a directory and those above it, where they are missing.
     fn put_directories(&mut self, path: &RelPath, mode: u32, now: Millis) -> Result<(), PutError> {
-        if path.is_root() || self.rows.find(path).map_err(table_error)?.is_some() {
+        if path.is_root() || self.rows.find(path)?.is_some() {
             return Ok(());
         }
         if let Some(parent) = path.parent() {

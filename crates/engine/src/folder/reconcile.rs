@@ -8,20 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
-use dunlin_index::{
-    Content, Dot, EntryId, IndexError, Item, Kind, Millis, RelPath, SafeName, Storage,
-};
-use dunlin_tree::disk::{DiskError, Row, RowId};
+use dunlin_index::{Content, Dot, EntryId, Item, Kind, Millis, RelPath, SafeName, Storage};
+use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{
     FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName, WriteAt,
 };
 
+use super::error::Blocked;
 use super::history::End;
 use super::observe::aside_name;
-use super::rows::{
-    holds, new_row, path_in, path_of, row_of_directory, set_content, table_error, total,
-};
-use super::texts::{Prepared, storage};
+use super::rows::{holds, new_row, path_in, path_of, row_of_directory, set_content, total};
+use super::texts::Prepared;
 use super::{Folder, Held};
 use crate::history::How;
 use crate::texts::{Base, address_of};
@@ -33,21 +30,6 @@ const PASSES_MAX: usize = 32;
 pub(super) const SYNC_EACH_MAX: usize = 4;
 /// A chain of renames longer than this is done over several passes, to bound the stack.
 const DEPTH_MAX: usize = 64;
-
-/// Why an entry could not be brought to disk.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Blocked {
-    #[error(transparent)]
-    Fs(#[from] FsError),
-    #[error(transparent)]
-    Index(#[from] IndexError),
-}
-
-impl From<DiskError> for Blocked {
-    fn from(error: DiskError) -> Self {
-        Self::Index(table_error(error))
-    }
-}
 
 /// A content that is staged and waits to be put in place.
 struct Staged {
@@ -109,7 +91,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.needs.drop_unwanted();
         if self.is_running() {
-            let next = self.needs.next();
+            let next = self.needs.next(&self.hashing);
             self.out.extend(next);
         }
         let written = self.write_back(false).and_then(|()| Ok(self.log.flush(&*self.fs)?));
@@ -616,7 +598,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             && base.versions.len() > 1
         {
             // After a crash, what is put there now must not be taken for the user's edit.
-            self.texts.put(row.id, base).and_then(|()| self.texts.flush()).map_err(storage)?;
+            self.texts.put(row.id, base).and_then(|()| self.texts.flush())?;
         }
         let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;
         if let (Installed::Replaced { version, .. }, Some(row)) = (&installed, &row) {
@@ -643,7 +625,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.rows.put(&row)?;
                 self.remember_blocks(row.id, &item.content, hash.as_ref())?;
                 match &base {
-                    Some(base) => self.texts.put(row.id, base).map_err(storage)?,
+                    Some(base) => self.texts.put(row.id, base)?,
                     // What a text is made of is read from the file.
                     None if address_of(&item.content).is_some() => {
                         pass.again.insert(entry);

@@ -6,7 +6,7 @@ use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, Storage};
 use dunlin_tree::disk::RowId;
 use dunlin_tree::fs::{Fs, FsError};
 
-use super::rows::{is_in_place, path_of, table_error, tree_items};
+use super::rows::{is_in_place, path_of, tree_items};
 use super::{FAULT_RETRY_MS, Folder};
 use crate::types::Problem;
 
@@ -46,7 +46,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let mut directories = vec![RowId::ROOT];
         while let Some(directory) = directories.pop() {
             for row in self.rows.children(directory) {
-                let row = row.map_err(table_error)?;
+                let row = row?;
                 if row.kind == Kind::Directory {
                     directories.push(row.id);
                 }
@@ -92,15 +92,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(false);
         }
         for row in held.local {
-            let Some(row) = self.rows.get(row).map_err(table_error)? else { continue };
+            let Some(row) = self.rows.get(row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             // What has come back meanwhile was not deleted after all.
             if matches!(self.fs.stat(&path), Ok(None)) {
-                self.vanished(row.id, &path, now).map_err(super::observe::Refused::into_index)?;
+                self.vanished(row.id, &path, now).map_err(super::error::Refused::into_index)?;
             }
         }
         for row in &held.remote {
-            if let Some(row) = self.rows.get(*row).map_err(table_error)? {
+            if let Some(row) = self.rows.get(*row)? {
                 self.dirty.insert(row.item.entry);
             }
         }
@@ -130,20 +130,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.take_back_overwrites(&held.overwritten, &held.arrived, now)?;
         for row in held.local {
-            if let Some(row) = self.rows.get(row).map_err(table_error)? {
+            if let Some(row) = self.rows.get(row)? {
                 self.forget_rows(&row)?;
             }
         }
         for row in held.remote {
-            let Some(row) = self.rows.get(row).map_err(table_error)? else { continue };
+            let Some(row) = self.rows.get(row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             for key in tree_items(&self.rows, &row)? {
                 self.dirty.remove(&key.entry);
             }
-            self.rows.remove_tree(row.id).map_err(table_error)?;
+            self.rows.remove_tree(row.id)?;
             self.look_below(path, now);
         }
-        self.rows.write_back(false).map_err(table_error)?;
+        self.rows.write_back(false)?;
         self.commit_local(Vec::new(), now);
         // What was taken back must not be held elsewhere in turn. The others' logs are not vouched
         // for: what they did is what is undone.

@@ -4,17 +4,8 @@ use dunlin_blocks::{BlockRef, FileHash};
 use dunlin_index::{
     Content, EntryId, IndexError, Item, ItemKey, Kind, Millis, RelPath, SafeName, Storage,
 };
-use dunlin_tree::disk::{DiskError, DiskTable, Row, RowId};
+use dunlin_tree::disk::{DiskTable, Row, RowId};
 use dunlin_tree::fs::Stat;
-
-/// Translates an error of the disk table into the one kind of storage error that the folder acts on.
-pub(crate) fn table_error(error: DiskError) -> IndexError {
-    match error {
-        DiskError::Storage(error) => IndexError::Storage(error),
-        DiskError::Damaged(what) => IndexError::Damaged(what),
-        _ => IndexError::Damaged("the table of files on this disk contradicts itself"),
-    }
-}
 
 /// Makes a row that was not there before.
 pub(super) fn new_row<S: Storage>(
@@ -78,7 +69,7 @@ pub(super) fn row_of_item<S: Storage>(
     rows: &DiskTable<S>,
     key: &ItemKey,
 ) -> Result<Option<Row>, IndexError> {
-    let rows = rows.by_entry(key.entry).map_err(table_error)?;
+    let rows = rows.by_entry(key.entry)?;
     Ok(rows.into_iter().find(|row| row.item == *key))
 }
 
@@ -90,13 +81,13 @@ pub(super) fn row_of_directory<S: Storage>(
     if entry == EntryId::ROOT {
         return Ok(Some(RowId::ROOT));
     }
-    let rows = rows.by_entry(entry).map_err(table_error)?;
+    let rows = rows.by_entry(entry)?;
     Ok(rows.into_iter().find(|row| row.kind == Kind::Directory).map(|row| row.id))
 }
 
 /// Where a row is. Rows that are used here always have a place.
 pub(super) fn path_of<S: Storage>(rows: &DiskTable<S>, id: RowId) -> Result<RelPath, IndexError> {
-    let path = rows.path(id).map_err(table_error)?;
+    let path = rows.path(id)?;
     path.ok_or(IndexError::Damaged("a row of the table of files on this disk has no place"))
 }
 
@@ -154,7 +145,7 @@ fn in_tree<S: Storage, T>(
     let mut directories = vec![top.id];
     while let Some(directory) = directories.pop() {
         for row in rows.children(directory) {
-            let row = row.map_err(table_error)?;
+            let row = row?;
             found.push(of(&row));
             if row.kind == Kind::Directory {
                 directories.push(row.id);

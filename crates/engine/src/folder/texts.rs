@@ -9,9 +9,8 @@ use dunlin_tree::disk::Row;
 use dunlin_tree::fs::Fs;
 
 use super::Folder;
-use super::history::KeepError;
-use super::observe::Refused;
-use super::reconcile::{Blocked, Pass};
+use super::error::{Blocked, Refused};
+use super::reconcile::Pass;
 use crate::history::How;
 use crate::history::policy::Keep;
 use crate::texts::{Base, Version, address_of, merged, next_version, text_of};
@@ -105,7 +104,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// What a row's file is made of, if that is known.
     fn base_of(&self, row: &Row) -> Result<Option<Base>, Refused> {
         let Some(root) = &row.root else { return Ok(None) };
-        let base = self.texts.get(row.id, root).map_err(dunlin_index::IndexError::from)?;
+        let base = self.texts.get(row.id, root)?;
         let shown = |base: &Base| base.versions.first().map(|version| version.dot);
         Ok(base.filter(|base| shown(base) == row.item.dot))
     }
@@ -113,7 +112,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// The versions of a text that are on the disk beside the one that the row names.
     pub(super) fn also(&self, row: &Row) -> Result<Vec<Dot>, Refused> {
         let Some(root) = &row.root else { return Ok(Vec::new()) };
-        let dots = self.texts.dots(row.id, root).map_err(dunlin_index::IndexError::from)?;
+        let dots = self.texts.dots(row.id, root)?;
         match dots.split_first() {
             Some((shown, also)) if Some(*shown) == row.item.dot => Ok(also.to_vec()),
             _ => Ok(Vec::new()),
@@ -128,7 +127,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         content: &Content,
     ) -> Result<Option<ItemKey>, Refused> {
         let Content::File { root, text: Some(_), .. } = content else { return Ok(None) };
-        let dots = self.texts.dots(row.id, root).map_err(dunlin_index::IndexError::from)?;
+        let dots = self.texts.dots(row.id, root)?;
         if dots.len() < 2 || row.root == Some(*root) {
             return Ok(None);
         }
@@ -153,11 +152,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         else {
             return Ok(());
         };
-        match self.keep_bytes(row, path, text.as_bytes(), How::Edited, now) {
-            Ok(()) => Ok(()),
-            Err(KeepError::Fs(error)) => Err(error.into()),
-            Err(KeepError::Index(error)) => Err(error.into()),
-        }
+        Ok(self.keep_bytes(row, path, text.as_bytes(), How::Edited, now)?)
     }
 
     /// Keeps what the file of a row is made of, after the user's edit.
@@ -167,7 +162,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         let versions = vec![Version { dot, content: draft.content, data }];
         let kept = self.texts.put(row.id, &Base { root, versions });
-        Ok(kept.map_err(dunlin_index::IndexError::from)?)
+        Ok(kept?)
     }
 
     /// Settles what is to be on the disk of an entry's texts: merges what can be merged, asks for
@@ -206,7 +201,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let dots = wanted_dots(&item);
         for row in rows.iter().filter(|row| row.item == item.key) {
             if let Some(root) = row.root
-                && self.texts.dots(row.id, &root).map_err(storage)? == dots
+                && self.texts.dots(row.id, &root)? == dots
             {
                 show(&mut item, root, row.stat.size);
                 return Ok(Settled::Show(Box::new(item)));
@@ -233,7 +228,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let base = Base { root, versions };
         for row in rows.iter().filter(|row| row.root == Some(root)) {
             // The file is here already, and only what it is made of was not known.
-            self.texts.put(row.id, &base).map_err(storage)?;
+            self.texts.put(row.id, &base)?;
         }
         pass.texts.insert(root, Prepared { text, base });
         Ok(Settled::Show(Box::new(item)))
@@ -251,7 +246,16 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 None => complete = false,
             }
         }
-        Ok(complete.then_some(versions))
+        if complete {
+            return Ok(Some(versions));
+        }
+        // What is here must not be fetched again when the rest has come.
+        for version in versions {
+            if let Some((hash, _)) = address_of(&version.content) {
+                self.needs.hold(hash, item.key.entry);
+            }
+        }
+        Ok(None)
     }
 
     fn data_of(
@@ -261,13 +265,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         rows: &[Row],
     ) -> Result<Option<Bytes>, Blocked> {
         let Some((hash, size)) = address_of(content) else { return Ok(None) };
-        if let Some(data) = self.needs.blob(&hash).cloned() {
-            if !item.merged.is_empty() {
-                self.needs.hold(hash, item.key.entry);
-            }
-            return Ok(Some(data));
+        if let Some(data) = self.needs.blob(&hash) {
+            return Ok(Some(data.clone()));
         }
-        if let Some(data) = self.texts.find(&hash).map_err(storage)? {
+        if let Some(data) = self.texts.find(&hash)? {
             return Ok(Some(data));
         }
         if let Content::File { text: Some(Text::Fresh { .. }), .. } = content {
@@ -339,9 +340,4 @@ fn show(item: &mut Item, to: Hash, bytes: u64) {
     if let Content::File { root, size, .. } = &mut item.content {
         (*root, *size) = (to, bytes);
     }
-}
-
-/// The error of a pass when the storage of texts fails.
-pub(super) fn storage(error: dunlin_index::StorageError) -> Blocked {
-    Blocked::Index(dunlin_index::IndexError::Storage(error))
 }

@@ -2,12 +2,11 @@
 //! wrong with a member's log is told.
 
 use dunlin_identity::DeviceId;
-use dunlin_index::{IndexError, MergeError, Millis, Storage};
+use dunlin_index::{MergeError, Millis, Storage};
 use dunlin_tree::fs::Fs;
 use dunlin_tree::versions::Policy;
 
 use super::Folder;
-use super::rows::table_error;
 use crate::types::Event;
 
 /// How often the version store is brought within its bounds.
@@ -38,8 +37,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             Err(error) => tracing::warn!(%error, "old versions stay"),
         }
         let rows = &self.rows;
-        let gone = |row| rows.get(row).map(|row| row.is_none()).map_err(table_error);
-        if let Err(error) = self.texts.sweep::<IndexError>(gone) {
+        let gone = |row| rows.get(row).map(|row| row.is_none());
+        if let Err(error) = self.texts.sweep(gone) {
             tracing::warn!(%error, "what deleted texts were made of stays");
         }
         let temps = self.fs.temp_list().unwrap_or_default();
