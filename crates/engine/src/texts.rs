@@ -60,6 +60,9 @@ impl Base {
 
     /// The text that the versions come to.
     pub(crate) fn text(&self) -> Option<String> {
+        if let [only] = self.versions.as_slice() {
+            return only.text();
+        }
         let docs = docs_of(&self.versions).ok()?;
         united(&docs).ok().map(|doc| doc.text().to_owned())
     }
@@ -94,26 +97,44 @@ impl Version {
             if is_known(*rules))
     }
 
+    /// The text; none when the data are not what the record says.
+    pub fn text(&self) -> Option<String> {
+        if self.is_fresh() {
+            return self.fresh_text().ok().map(str::to_owned);
+        }
+        self.doc().ok().map(|doc| doc.text().to_owned())
+    }
+
     /// The state, checked against what the record says: whoever wrote it may be lying.
     fn doc(&self) -> Result<Doc, TextError> {
-        let doc = match &self.content {
-            Content::File { text: Some(Text::Fresh { rules }), .. } if is_known(*rules) => {
-                Doc::fresh(is_text(&self.data).ok_or(TextError::Malformed("it is no text"))?)?
-            }
-            Content::File { text: Some(Text::Grown { rules, .. }), .. } if is_known(*rules) => {
-                Doc::decode(&self.data)?
-            }
-            _ => return Err(TextError::Malformed("it follows other rules")),
-        };
-        let says = matches!(&self.content, Content::File { root, .. }
-            if *root == hash_bytes(doc.text().as_bytes()).root);
-        if says { Ok(doc) } else { Err(TextError::Malformed("it says another text")) }
+        if self.is_grown() {
+            let doc = Doc::decode(&self.data)?;
+            self.check(doc.text())?;
+            return Ok(doc);
+        }
+        Doc::fresh(self.fresh_text()?)
     }
-}
 
-/// The text that one version's state holds; none when the state is not what the record says.
-pub fn text_of(version: &Version) -> Option<String> {
-    version.doc().ok().map(|doc| doc.text().to_owned())
+    /// The text of a version without a state, which need not be made to read it.
+    fn fresh_text(&self) -> Result<&str, TextError> {
+        let Content::File { text: Some(Text::Fresh { rules }), .. } = &self.content else {
+            return Err(TextError::Malformed("it follows other rules"));
+        };
+        if !is_known(*rules) {
+            return Err(TextError::Malformed("it follows other rules"));
+        }
+        let text = is_text(&self.data).ok_or(TextError::Malformed("it is no text"))?;
+        self.check(text)?;
+        Ok(text)
+    }
+
+    /// Checks that the record says this text.
+    fn check(&self, text: &str) -> Result<(), TextError> {
+        match &self.content {
+            Content::File { root, .. } if *root == hash_bytes(text.as_bytes()).root => Ok(()),
+            _ => Err(TextError::Malformed("it says another text")),
+        }
+    }
 }
 
 /// The documents of versions. Those that have grown hold all of what they have grown from.

@@ -560,7 +560,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         mut row: Row,
         path: &RelPath,
         stat: Stat,
-        draft: Draft,
+        mut draft: Draft,
         hash: Option<&FileHash>,
         now: Millis,
     ) -> Result<(), Refused> {
@@ -571,13 +571,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(key) = put_before {
             row.item = key;
         } else if written {
+            let base = match draft.base.take() {
+                // What was a text may be something else now.
+                None => self.base_of(&row)?,
+                base => base,
+            };
             if !holds(&row, &content) {
                 self.note_overwrite(&row, &stat, now);
-                self.keep_text(&row, path, now)?;
+                self.keep_text(&row, base.as_ref(), path, now)?;
                 let by = Some(self.signer.device());
                 self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
             }
-            let also = self.also(&row)?;
+            let also = base.map(|base| base.also()).unwrap_or_default();
             row.item = self.index.write_merged(now, &row.item, &also, content.clone())?;
             self.local_event(path, "written");
         }

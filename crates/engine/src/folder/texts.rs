@@ -13,13 +13,15 @@ use super::error::{Blocked, Refused};
 use super::reconcile::Pass;
 use crate::history::How;
 use crate::history::policy::Keep;
-use crate::texts::{Base, Version, address_of, merged, next_version, text_of};
+use crate::texts::{Base, Version, address_of, merged, next_version};
 
 /// What the user has written into a file: its content, and of a text what it carries.
 pub(super) struct Draft {
     pub(super) content: Content,
     /// The data of the new version; none for what is no text.
     data: Option<Bytes>,
+    /// What the text was made of before, if it was one.
+    pub(super) base: Option<Base>,
 }
 
 /// A text that is ready to be put on the disk.
@@ -49,7 +51,7 @@ enum Settled {
 impl Draft {
     /// A file that is no text.
     pub(super) fn plain(content: Content) -> Self {
-        Self { content, data: None }
+        Self { content, data: None, base: None }
     }
 
     /// What is small enough to travel with the change itself.
@@ -91,7 +93,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (text, data) = next_version(base.as_ref(), (client, self.text_rules), new, seen);
         let (root, size, mtime_ns) = (*root, *size, *mtime_ns);
         let content = Content::File { root, size, mtime_ns, text: Some(text) };
-        Ok(Draft { content, data: Some(data) })
+        Ok(Draft { content, data: Some(data), base })
     }
 
     /// Whether all members are known to hold these changes.
@@ -102,7 +104,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// What a row's file is made of, if that is known.
-    fn base_of(&self, row: &Row) -> Result<Option<Base>, Refused> {
+    pub(super) fn base_of(&self, row: &Row) -> Result<Option<Base>, Refused> {
         let Some(root) = &row.root else { return Ok(None) };
         let base = self.texts.get(row.id, root)?;
         let shown = |base: &Base| base.versions.first().map(|version| version.dot);
@@ -136,18 +138,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(items.iter().find(is_shown).map(|item| item.key))
     }
 
-    /// Keeps the text that the user's edit has replaced: of other files, only what peers replace
-    /// can be kept.
+    /// Keeps the text that the user's edit has replaced, if `base` says what it was: of other files,
+    /// only what peers replace can be kept.
     pub(super) fn keep_text(
         &mut self,
         row: &Row,
+        base: Option<&Base>,
         path: &RelPath,
         now: Millis,
     ) -> Result<(), Refused> {
         if self.versions().keep == Keep::None {
             return Ok(());
         }
-        let text = self.base_of(row)?.and_then(|base| base.text());
+        let text = base.and_then(Base::text);
         let Some(text) = text.filter(|text| row.root == Some(hash_bytes(text.as_bytes()).root))
         else {
             return Ok(());
@@ -211,7 +214,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return self.without_states(item, rows);
         };
         let text = match versions.as_slice() {
-            [only] => text_of(only),
+            [only] => only.text(),
             _ => merged(item.name.as_str(), &versions),
         };
         let Some(text) = text else {

@@ -58,7 +58,7 @@ fn an_edit_goes_on_from_a_merge() {
     let sides = [edited(&base, 1, "one\n1\ntwo\n"), edited(&base, 2, "one\ntwo\n2\n")];
     let both = merged(NAME, &sides).expect("they merge");
     let next = edited(&base_of(&sides, &both), 3, &both.replace("one", "first"));
-    assert_eq!(text_of(&next).as_deref(), Some("first\n1\ntwo\n2\n"));
+    assert_eq!(next.text().as_deref(), Some("first\n1\ntwo\n2\n"));
     assert_eq!(next.content.lineage(), base.versions[0].content.lineage());
 }
 
@@ -94,10 +94,10 @@ fn a_state_that_says_another_text_than_its_record_is_not_used() {
     let other = edited(&base, 2, "one three\n");
     let lie =
         Version { content: content("nothing\n", Text::Fresh { rules: RULES }), ..honest.clone() };
-    assert_eq!(text_of(&lie), None);
+    assert_eq!(lie.text(), None);
     let Content::File { text: Some(text), .. } = &other.content else { unreachable!("a text") };
     let lie = Version { content: content("nothing\n", text.clone()), ..other };
-    assert_eq!((text_of(&lie), merged(NAME, &[honest, lie])), (None, None));
+    assert_eq!((lie.text(), merged(NAME, &[honest, lie])), (None, None));
 }
 
 #[test]
@@ -188,7 +188,7 @@ proptest! {
             let (text, data) = next_version(Some(&bases[device]), (client(device as u8 + 1), RULES), &said, false);
             let dot = dot(device as u8 + 1, number as u64);
             let version = Version { dot, content: content(&said, text), data };
-            prop_assert_eq!(text_of(&version), Some(said.clone()));
+            prop_assert_eq!(version.text(), Some(said.clone()));
             bases[device] = base_of(&[version], &said);
         }
     }
