@@ -9,7 +9,6 @@ use dunlin_identity::Hash;
 use dunlin_index::Storage;
 use dunlin_transfer::Priority;
 use dunlin_tree::fs::{Fs, ReadAt, TempName};
-use tokio::sync::mpsc;
 
 use crate::download::{self, DownloadError};
 use crate::folder::LargeFile;
@@ -152,13 +151,7 @@ where
         return Ok(data);
     }
     let len = u32::try_from(size).expect("a small content is below 4 GiB");
-    let (sink, mut fetched) = mpsc::channel(1);
-    let fetcher = Arc::clone(shell);
-    tokio::spawn(async move {
-        let wanted = vec![BlockRef { hash: root, len }];
-        fetcher.network.fetch(fetcher.folder, wanted, Priority::High, sink).await;
-    });
-    let data = fetched.recv().await.and_then(|got| got.data.ok());
+    let data = download::fetch_block(shell, BlockRef { hash: root, len }, Priority::High).await;
     data.filter(|data| data.len() as u64 == size).ok_or(DownloadError::Unavailable)
 }
 

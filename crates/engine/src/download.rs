@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dunlin_blocks::{BlockRef, FileHash, ManifestError, ManifestWalk};
 use dunlin_identity::Hash;
 use dunlin_index::{RelPath, Storage};
@@ -177,6 +178,24 @@ where
         }
     }
     Ok((walk, pieces))
+}
+
+/// Fetches one block; none when no connected peer has it.
+pub(crate) async fn fetch_block<F, S>(
+    shell: &Arc<Shell<F, S>>,
+    block: BlockRef,
+    priority: Priority,
+) -> Option<Bytes>
+where
+    F: Fs + 'static,
+    S: Storage + Clone + Sync + 'static,
+{
+    let (sink, mut fetched) = mpsc::channel(1);
+    let fetcher = Arc::clone(shell);
+    tokio::spawn(async move {
+        fetcher.network.fetch(fetcher.folder, vec![block], priority, sink).await;
+    });
+    fetched.recv().await.and_then(|got| got.data.ok())
 }
 
 /// Runs what blocks on a thread that may.

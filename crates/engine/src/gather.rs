@@ -13,7 +13,7 @@ use dunlin_tree::fs::{Fs, FsError, TempName};
 use tokio::sync::mpsc;
 
 use crate::assemble::Assembly;
-use crate::download::{self, DownloadError};
+use crate::download::{self, DownloadError, blocking};
 use crate::folder::{LargeFile, Target};
 use crate::history::What;
 use crate::runner::Shell;
@@ -265,11 +265,4 @@ pub(crate) fn bytes_of(target: &Target) -> u64 {
         What::File { size, .. } => size,
         _ => 0,
     }
-}
-
-/// Does something that blocks, beside the runtime's threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, GatherError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| GatherError::Closed)
 }

@@ -8,8 +8,9 @@ use dunlin_index::Storage;
 use dunlin_tree::fs::Fs;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::download::blocking;
 use crate::folder::{Plan, Put};
-use crate::gather::{Gathered, batches, blocking, bytes_of, gather};
+use crate::gather::{Gathered, batches, bytes_of, gather};
 use crate::runner::{Command, Shell};
 use crate::types::RestoreReport;
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use dunlin_blocks::{BLOCK_MAX, BlockRef};
 use dunlin_identity::Hash;
 use dunlin_index::{Kind, RelPath, Storage};
 use dunlin_transfer::Priority;
@@ -13,9 +14,9 @@ use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{Fs, ObjectName, TempName};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::download::hash_file;
+use crate::download::{blocking, fetch_block, hash_file};
 use crate::folder::{Announce, Put, Target};
-use crate::gather::{Gathered, blocking, gather};
+use crate::gather::{Gathered, gather};
 use crate::history::{What, object};
 use crate::runner::{Command, Shell};
 use crate::serve::BlockReader;
@@ -196,13 +197,8 @@ where
     let data = match here {
         Some(data) => Some(data),
         None => {
-            let (sink, mut fetched) = mpsc::channel(1);
-            let (fetcher, len) = (Arc::clone(shell), dunlin_blocks::BLOCK_MAX);
-            tokio::spawn(async move {
-                let block = dunlin_blocks::BlockRef { hash, len };
-                fetcher.network.fetch(fetcher.folder, vec![block], Priority::Low, sink).await;
-            });
-            fetched.recv().await.and_then(|got| got.data.ok())
+            let block = BlockRef { hash, len: BLOCK_MAX };
+            fetch_block(shell, block, Priority::Low).await
         }
     };
     let writer = Arc::clone(shell);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_blocks::FileHash;
 use dunlin_identity::Hash;
 use dunlin_index::{
-    Conflict, Content, EntryId, Index, IndexError, Item, ItemKey, Kind, Member, Millis, RelPath,
+    Conflict, Content, EntryId, Index, IndexError, Item, ItemKey, Kind, Millis, RelPath,
     Resolution, SafeName, Storage,
 };
 use dunlin_tree::disk::DiskTable;
@@ -16,7 +16,8 @@ use super::history::End;
 use super::rows::{is_in_place, path_in, path_of, row_of_directory, row_of_item, set_content};
 use crate::conflict::{ConflictBase, ConflictError, ConflictInfo, ConflictSide, Keep};
 use crate::history::How;
-use crate::types::Event;
+use crate::settings::{DeviceNames, device_names};
+use crate::types::{Event, kind_name};
 
 /// More conflicts than this are not listed, and no events tell of them.
 pub const CONFLICTS_MAX: usize = 10_000;
@@ -115,12 +116,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// # Errors
     /// Fails when the database does.
     pub fn conflict_info(&self, open: &OpenConflict) -> Result<ConflictInfo, IndexError> {
-        let members = self.index.members();
+        let devices = self.device_names();
         let mut sides = Vec::new();
         for (item, path) in open.sides() {
             let here = stands(&self.rows, item)?;
             let winner = !item.conflict;
-            sides.push(ConflictSide { winner, here, ..side_info(item, path, &members) });
+            sides.push(ConflictSide { winner, here, ..side_info(item, path, &devices) });
         }
         Ok(ConflictInfo {
             folder: self.name.clone(),
@@ -293,12 +294,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Names for copies that are to be ordinary files: after the device that wrote each.
     fn names_for_copies(&self, conflict: &Conflict) -> Result<Vec<SafeName>, IndexError> {
-        let members = self.index.members();
+        let devices = self.device_names();
         let mut names = Vec::new();
         for copy in &conflict.copies {
             // The name that all claim; where nothing may have it, what it was derived from.
             let base = conflict.winner.as_ref().map_or(&copy.name, |winner| &winner.name);
-            let device = device_name(&members, copy);
+            let device = name_part(&author_name(&devices, copy));
             let mut free = None;
             for number in 1..=NAMES_MAX {
                 let Some(name) = numbered(base, &device, number) else { break };
@@ -316,6 +317,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             names.push(free.ok_or(IndexError::Taken)?);
         }
         Ok(names)
+    }
+
+    /// What the folder's devices are called.
+    pub(crate) fn device_names(&self) -> DeviceNames {
+        device_names(&self.index.members(), self.settings())
     }
 
     fn item_at(&self, path: &RelPath) -> Result<Option<Item>, IndexError> {
@@ -437,29 +443,22 @@ fn path_of_item<S: Storage>(
     }
 }
 
-fn side_info(item: &Item, path: &RelPath, members: &[Member]) -> ConflictSide {
+fn side_info(item: &Item, path: &RelPath, names: &DeviceNames) -> ConflictSide {
     let author = item.key.dot.map(|dot| dot.author.device);
     let target = match &item.content {
         Content::Symlink { target } => Some(target.clone()),
         _ => None,
     };
-    let kind = match item.kind {
-        Kind::File => "file",
-        Kind::Symlink => "symlink",
-        Kind::Directory => "directory",
-    };
     ConflictSide {
         id: side_id(&item.key),
         path: path.to_string(),
         winner: false,
-        kind: kind.to_owned(),
+        kind: kind_name(item.kind).to_owned(),
         size: item.content.size(),
         modified: modified(&item.content),
         target,
         device: author.map(|device| device.to_string()),
-        device_name: author.and_then(|device| {
-            members.iter().find(|member| member.device == device).map(|m| m.name.clone())
-        }),
+        device_name: author.and_then(|device| names.get(&device).cloned()),
         here: false,
     }
 }
@@ -471,11 +470,14 @@ fn side_id(key: &ItemKey) -> String {
     Hash::of(&bytes).to_string()[..16].to_owned()
 }
 
-/// The name of the device that wrote an item, as it can stand in a file's name.
-pub(crate) fn device_name(members: &[Member], item: &Item) -> String {
+/// The name of the device that wrote an item; empty when it is not known.
+pub(crate) fn author_name(devices: &DeviceNames, item: &Item) -> String {
     let author = item.key.dot.map(|dot| dot.author.device);
-    let member = members.iter().find(|member| Some(member.device) == author);
-    let name = member.map_or("copy", |member| member.name.as_str());
+    author.and_then(|author| devices.get(&author).cloned()).unwrap_or_default()
+}
+
+/// A device's name as it can stand in a file's name.
+fn name_part(name: &str) -> String {
     let mut plain: String = name.chars().filter(|c| !c.is_control() && *c != '/').collect();
     while plain.len() > DEVICE_BYTES_MAX {
         plain.pop();

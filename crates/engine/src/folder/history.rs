@@ -58,16 +58,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.sweeping.interrupt(now);
         let entry = row.item.entry;
-        let what = match (&row.root, &row.target) {
-            (Some(root), _) => {
-                let blocks = self.rows.blocks_of(row.id)?;
-                What::File { root: *root, size: row.stat.size, list: self.log.list(&blocks)? }
-            }
-            (None, Some(target)) => What::Symlink { target: target.clone() },
-            (None, None) if row.kind == Kind::Directory => What::Directory,
-            // It was never hashed, so nobody ever knew what it was.
-            (None, None) => return Ok(()),
+        let list = match row.root {
+            Some(_) => self.log.list(&self.rows.blocks_of(row.id)?)?,
+            None => Vec::new(),
         };
+        let Some(what) = What::of_row(row, list) else { return Ok(()) };
         let place = match (end.staged, &what) {
             (Some(version), _) => Place::Staged(version.clone()),
             (None, What::File { .. }) => Place::Elsewhere,

@@ -19,6 +19,7 @@ use dunlin_tree::scan::LocalChange;
 use super::Folder;
 use super::hold::{BURST_MS_MAX, HOLD_ABOVE, Held, QUIET_MS};
 use super::rows::{holds, path_of};
+use crate::serve::read_whole;
 
 /// Overwrites within this time of each other count together.
 const WINDOW_MS: Millis = 5 * 60 * 1000;
@@ -198,22 +199,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn differs(&self, row: &Row, path: &RelPath, stat: &Stat) -> Result<bool, IndexError> {
         let Some(root) = row.root.filter(|_| row.stat.size == stat.size) else { return Ok(true) };
         let (wanted, len) = if stat.size <= SMALL_MAX {
-            (root, stat.size)
+            (root, u32::try_from(stat.size).expect("a small file is below 4 GiB"))
         } else {
             let blocks = self.rows.blocks_of(row.id)?;
             let Some((_, first)) = blocks.first() else { return Ok(true) };
-            (first.hash, u64::from(first.len))
+            (first.hash, first.len)
         };
-        let mut data = vec![0; usize::try_from(len).expect("a block fits into memory")];
-        let Ok(file) = self.fs.open(path) else { return Ok(true) };
-        let mut filled = 0;
-        while filled < data.len() {
-            match file.read_at(&mut data[filled..], filled as u64) {
-                Ok(0) | Err(_) => return Ok(true),
-                Ok(read) => filled += read,
-            }
-        }
-        Ok(address(&data) != wanted)
+        let read = self.fs.open(path).ok().and_then(|file| read_whole(&*file, 0, len));
+        Ok(read.is_none_or(|data| address(&data) != wanted))
     }
 
     /// Notes that the others are told of another content of a row's file.

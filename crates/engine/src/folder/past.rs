@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage, StorageError};
@@ -120,7 +121,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.of_single(path, row.as_ref())?
         };
         let mut past = Past { records, ..Past::default() };
-        past.records.sort_by_key(|record| std::cmp::Reverse((record.until, record.id)));
+        past.records.sort_by_key(|record| Reverse(record.order()));
         let limit = limit.min(VERSIONS_MAX);
         past.more = past.records.len().saturating_sub(limit) as u64;
         past.records.truncate(limit);
@@ -140,7 +141,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(row.kind == Kind::Directory);
         }
         let records = self.history().at_path(path)?;
-        match records.iter().max_by_key(|record| (record.until, record.id)) {
+        match records.iter().max_by_key(|record| record.order()) {
             Some(newest) => Ok(newest.what == What::Directory),
             // A directory of which only the contents were seen to go.
             None => Ok(self.history().any_below(path)?),
@@ -200,8 +201,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         records.retain(|record| wanted.at.is_none_or(|at| record.was_there(at)));
         // Of an entry that is there, its own past counts before that of others with its name.
         let own = |record: &Record| row.is_some_and(|row| record.entry == Some(row.item.entry));
-        let chosen =
-            records.into_iter().max_by_key(|record| (own(record), record.until, record.id));
+        let chosen = records.into_iter().max_by_key(|record| (own(record), record.order()));
         match (chosen, row, wanted.at) {
             (Some(record), _, _) => self.plan_one(&record, wanted, &mut plan)?,
             (None, Some(row), Some(at)) if self.since(row)? <= at => {
@@ -225,7 +225,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             plan.unchanged += 1;
             return Ok(());
         }
-        let Some(what) = self.what_of(row)? else { return Ok(()) };
+        let Some(what) = What::of_row(row, Vec::new()) else { return Ok(()) };
         plan.targets.push(Target {
             path: path.clone(),
             what,
@@ -234,17 +234,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             expect: None,
         });
         Ok(())
-    }
-
-    fn what_of(&self, row: &Row) -> Result<Option<What>, PastError> {
-        Ok(match (&row.root, &row.target) {
-            (Some(root), _) => {
-                Some(What::File { root: *root, size: row.stat.size, list: Vec::new() })
-            }
-            (None, Some(target)) => Some(What::Symlink { target: target.clone() }),
-            (None, None) if row.kind == Kind::Directory => Some(What::Directory),
-            (None, None) => None,
-        })
     }
 
     /// What a record says, to be put where its entry is now, or else where it was.
@@ -290,7 +279,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return;
             }
             let group = record.group();
-            let newer = |old: &Record| (old.until, old.id) > (record.until, record.id);
+            let newer = |old: &Record| old.order() > record.order();
             if !chosen.get(&group).is_some_and(newer) {
                 chosen.insert(group, record);
             }
@@ -301,7 +290,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         // Of two that ended at one path the newer one gets it.
         let mut by_path: BTreeMap<RelPath, Record> = BTreeMap::new();
         for record in chosen.into_values() {
-            let newer = |old: &Record| (old.until, old.id) > (record.until, record.id);
+            let newer = |old: &Record| old.order() > record.order();
             if !by_path.get(&record.path).is_some_and(newer) {
                 by_path.insert(record.path.clone(), record);
             }

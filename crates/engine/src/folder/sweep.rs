@@ -162,15 +162,21 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if end < SHARDS {
             return Ok(Some(Phase::Measure(end)));
         }
+        self.bring_within_bounds()
+    }
+
+    /// Forgets the oldest versions if there is too much, and begins to mark if any has gone.
+    fn bring_within_bounds(&mut self) -> Result<Option<Phase>, HistoryError> {
         let (bytes, free) = (self.sweeping.bytes, self.fs.free_space()?.free);
-        let excess = bytes.saturating_sub(self.policy.bytes_allowed(bytes, free));
-        if excess > 0 {
-            self.forget_oldest(excess)?;
-        }
+        self.forget_oldest(bytes.saturating_sub(self.policy.bytes_allowed(bytes, free)))?;
         if self.sweeping.garbage {
-            return Ok(Some(self.first_mark()));
+            let shards = (0, self.range_end(0));
+            return Ok(Some(Phase::Mark { shards, after: None, live: BTreeSet::new() }));
         }
-        self.end_of_sweep()
+        if self.log.is_mostly_dead() {
+            self.log.rewrite(&*self.fs, self.seed)?;
+        }
+        Ok(None)
     }
 
     /// Forgets the oldest packed versions, until they have brought so many bytes into the store.
@@ -193,10 +199,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.forget_versions(&gone)?;
         }
         Ok(())
-    }
-
-    fn first_mark(&self) -> Phase {
-        Phase::Mark { shards: (0, self.range_end(0)), after: None, live: BTreeSet::new() }
     }
 
     /// Where a range of directories that begins at `from` ends.
@@ -247,23 +249,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(Some(Phase::Mark { shards, after: None, live: BTreeSet::new() }));
         }
         self.sweeping.garbage = false;
-        let (bytes, free) = (self.sweeping.bytes, self.fs.free_space()?.free);
-        if bytes > self.policy.bytes_allowed(bytes, free) {
-            let excess = bytes - self.policy.bytes_allowed(bytes, free);
-            // Versions that share blocks free less than they brought: more of them go.
-            self.forget_oldest(excess)?;
-            if self.sweeping.garbage {
-                return Ok(Some(self.first_mark()));
-            }
-        }
-        self.end_of_sweep()
-    }
-
-    fn end_of_sweep(&mut self) -> Result<Option<Phase>, HistoryError> {
-        if self.log.is_mostly_dead() {
-            self.log.rewrite(&*self.fs, self.seed)?;
-        }
-        Ok(None)
+        // Versions that share blocks free less than they brought: more of them go then.
+        self.bring_within_bounds()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bincode::{Decode, Encode};
 use dunlin_identity::{DeviceId, Hash};
-use dunlin_index::{EntryId, Millis, RelPath, SafeName};
+use dunlin_index::{EntryId, Kind, Millis, RelPath, SafeName};
+use dunlin_tree::disk::Row;
 use dunlin_tree::fs::VersionId;
 
 /// The most bytes of an encoded record: the pieces of the list of a file of 4 TiB, a long path,
@@ -58,6 +59,27 @@ pub enum What {
     },
     /// A directory.
     Directory,
+}
+
+impl What {
+    /// What a row shows; `list` are the pieces of a large file's list of blocks. None for a file
+    /// that was never hashed: nobody ever knew what it was.
+    pub(crate) fn of_row(row: &Row, list: Vec<Hash>) -> Option<Self> {
+        match (&row.root, &row.target) {
+            (Some(root), _) => Some(Self::File { root: *root, size: row.stat.size, list }),
+            (None, Some(target)) => Some(Self::Symlink { target: target.clone() }),
+            (None, None) => (row.kind == Kind::Directory).then_some(Self::Directory),
+        }
+    }
+
+    /// Of which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::File { .. } => Kind::File,
+            Self::Symlink { .. } => Kind::Symlink,
+            Self::Directory => Kind::Directory,
+        }
+    }
 }
 
 /// How a version ended.
@@ -130,6 +152,11 @@ fn path(names: Vec<SafeName>) -> Option<RelPath> {
 }
 
 impl Record {
+    /// Orders versions by when they ended.
+    pub(crate) fn order(&self) -> (Millis, u64) {
+        (self.until, self.id)
+    }
+
     /// Encodes it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let place = match &self.place {
