@@ -1,22 +1,6 @@
 //! Rates as a person writes them: `5MB/s`, `1.5MiB/s`, `20Mbit/s`.
 
-/// A unit's name and its bytes.
-const UNITS: [(&str, f64); 14] = [
-    ("B", 1.0),
-    ("kB", 1e3),
-    ("KB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("KiB", 1024.0),
-    ("kiB", 1024.0),
-    ("MiB", 1_048_576.0),
-    ("GiB", 1_073_741_824.0),
-    ("bit", 0.125),
-    ("kbit", 125.0),
-    ("Kbit", 125.0),
-    ("Mbit", 125e3),
-    ("Gbit", 125e6),
-];
+use dunlin_engine::units::{bytes_of_unit, number_and_unit, show_size};
 
 /// A limit: bytes a second, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +15,21 @@ pub(crate) fn parse(text: &str) -> Result<Rate, String> {
         return Ok(Rate(None));
     }
     let text = text.strip_suffix("/s").unwrap_or(text);
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-    let (number, unit) = (&text[..end], text[end..].trim_start());
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-    let rate = number * bytes;
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let bytes = match unit.strip_suffix("bit") {
+        Some(multiple) => bytes_of_unit(&format!("{multiple}B")).map(|bytes| bytes as f64 / 8.0),
+        None => bytes_of_unit(unit).map(|bytes| bytes as f64),
+    };
+    let rate = number * bytes.ok_or_else(wrong)?;
     match (1.0..=1e15).contains(&rate) {
         true => Ok(Rate(Some(rate as u64))),
         false => Err("expected a rate between 1B/s and 1000000GB/s; off takes a limit away".into()),
     }
 }
 
-/// Shows a limit, so that it can be given back to [`parse`]: exactly, in the largest unit that
-/// does.
+/// Shows a limit exactly, so that it can be given back to [`parse`].
 pub(crate) fn show(rate: Option<u64>) -> String {
-    let Some(rate) = rate else { return "off".to_owned() };
-    let units = [(1u64 << 30, "GiB"), (1_000_000_000, "GB"), (1 << 20, "MiB"), (1_000_000, "MB")];
-    let units = units.into_iter().chain([(1 << 10, "KiB"), (1000, "kB"), (1, "B")]);
-    let fitting = units.filter(|(bytes, _)| rate >= *bytes && rate % bytes == 0);
-    // The shortest number; of two, the larger unit.
-    let best = fitting.min_by_key(|(bytes, _)| (rate / bytes).to_string().len());
-    best.map_or_else(|| "0B/s".to_owned(), |(bytes, name)| format!("{}{name}/s", rate / bytes))
+    rate.map_or_else(|| "off".to_owned(), |rate| format!("{}/s", show_size(rate)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Times in the past as a person writes them: `2h`, `2026-11-01 12:00`.
 
+use dunlin_engine::units::parse_span;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -18,8 +19,8 @@ fn parse_at(text: &str, now: &Zoned) -> Result<u64, String> {
     let now_ms = now.timestamp().as_millisecond();
     let ms = if text == "yesterday" {
         now_ms - 24 * 3_600_000
-    } else if let Some(span) = span_ms(text) {
-        now_ms.saturating_sub(span)
+    } else if let Ok(span) = parse_span(text) {
+        now_ms.saturating_sub(i64::try_from(span).unwrap_or(i64::MAX))
     } else if let Ok(time) = text.parse::<Timestamp>() {
         time.as_millisecond()
     } else {
@@ -36,20 +37,6 @@ fn parse_at(text: &str, now: &Zoned) -> Result<u64, String> {
 
 fn local_ms(local: DateTime, zone: &TimeZone) -> Option<i64> {
     Some(local.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond())
-}
-
-fn span_ms(text: &str) -> Option<i64> {
-    let end = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: i64 = text[..end].parse().ok()?;
-    let unit = match text[end..].trim() {
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        "w" => 604_800_000,
-        _ => return None,
-    };
-    number.checked_mul(unit)
 }
 
 /// A time of the API, in this machine's time zone, to the second.

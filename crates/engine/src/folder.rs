@@ -62,7 +62,7 @@ mod testing;
 mod texts;
 mod upkeep;
 
-pub(crate) use conflicts::device_name;
+pub(crate) use conflicts::author_name;
 pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
 pub use durable::Announce;

@@ -19,9 +19,10 @@ use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::Announce;
-use crate::history::policy::{self, Keep, Policy};
+use crate::history::policy::{Keep, Policy};
 use crate::limits::LimitSettings;
 use crate::types::FolderInfo;
+use crate::units;
 
 /// Longest name of a device or folder in bytes.
 const NAME_MAX: usize = 64;
@@ -141,8 +142,8 @@ impl VersionSettings {
                 let keep = given.map(str::parse::<Keep>).transpose();
                 self.keep = keep.map_err(|error| error.to_string())?.map(|keep| keep.to_string());
             }
-            "versions-size" => self.size = given.map(policy::parse_size).transpose()?,
-            "versions-delay" => self.delay_ms = given.map(policy::parse_span).transpose()?,
+            "versions-size" => self.size = given.map(units::parse_size).transpose()?,
+            "versions-delay" => self.delay_ms = given.map(units::parse_span).transpose()?,
             _ => {
                 return Err(format!(
                     "a folder has no setting {key:?}: these are versions, versions-size and \

@@ -26,6 +26,7 @@ pub mod settings;
 pub mod take_up;
 pub mod texts;
 pub mod types;
+pub mod units;
 
 mod book;
 mod gather;

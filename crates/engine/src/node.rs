@@ -1,6 +1,7 @@
 //! A running node: the home's folders, the mesh they share, and what the outside may ask.
 
 mod conflicts;
+mod find;
 mod history;
 mod limits;
 mod settings;
@@ -25,7 +26,7 @@ use crate::home::{self, FolderConfig, Home, HomeError, HomeLock, VersionSettings
 use crate::network::{MeshNetwork, Network, ServeBlocks};
 use crate::open::{self, OpenFolder};
 use crate::runner::{Command, Request, Runner, Snapshot};
-use crate::settings::{LABEL, SettingError};
+use crate::settings::{LABEL, SettingError, device_names};
 use crate::types::{
     Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, Status, WaitOutcome,
 };
@@ -445,16 +446,7 @@ impl Node {
     /// When there is no such folder.
     pub async fn set_paused(&self, folder: &str, paused: bool) -> Result<(), NodeError> {
         let id = self.find(folder)?;
-        let mut config = self.0.home.config()?;
-        for folder in &mut config.folders {
-            if folder.id == id.to_string() {
-                folder.paused = paused;
-            }
-        }
-        self.0.home.save(&config)?;
-        if let Some(running) = lock_of(&self.0.folders).get_mut(&id) {
-            running.config.paused = paused;
-        }
+        self.change_config(id, |folder| folder.paused = paused)?;
         self.ask(id, if paused { Request::Pause } else { Request::Resume }).await
     }
 
@@ -476,21 +468,9 @@ impl Node {
         self.ask(id, Request::Undo).await
     }
 
-    async fn ask(&self, id: FolderId, request: Request) -> Result<(), NodeError> {
-        let runner = lock_of(&self.0.folders).get(&id).map(|folder| Arc::clone(&folder.runner));
-        let runner = runner.ok_or_else(|| NodeError::NotFound("the folder is gone".to_owned()))?;
-        runner.ask(request).await.map_err(NodeError::Refused)
-    }
-
     /// What happens, from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.0.events.subscribe()
-    }
-
-    /// Finds a folder by its name, path, or a path inside it.
-    fn find(&self, folder: &str) -> Result<FolderId, NodeError> {
-        let config = self.0.home.config()?;
-        Ok(home::folder_id(home::find_folder(&config, folder)?)?)
     }
 
     /// What the node is and does.
@@ -538,12 +518,10 @@ impl Node {
 
     fn device_statuses(&self, folder: &RunningFolder, snapshot: &Snapshot) -> Vec<DeviceStatus> {
         let me = self.0.key.device();
-        let mut devices: BTreeMap<DeviceId, String> = snapshot
-            .members
-            .iter()
-            .filter(|member| !member.removed)
-            .map(|member| (member.device, member.name.clone()))
-            .collect();
+        let mut devices = device_names(&snapshot.members, &snapshot.settings);
+        for member in snapshot.members.iter().filter(|member| member.removed) {
+            devices.remove(&member.device);
+        }
         for device in folder.seen.keys() {
             devices.entry(*device).or_default();
         }
@@ -551,7 +529,6 @@ impl Node {
         devices
             .into_iter()
             .map(|(device, name)| {
-                let name = settings::device_name(snapshot, &device, &name);
                 let seen = folder.seen.get(&device).copied().unwrap_or_default();
                 let path = seen.connected.map(|path| match path {
                     PathKind::Lan => "lan",

@@ -3,17 +3,18 @@
 //! A setting is *local*, for this device alone and kept in its home, or *shared*, kept in the
 //! folder's index and the same for all members, or may be both: then the local value holds here.
 
-mod size;
+use std::collections::BTreeMap;
 
+use dunlin_identity::DeviceId;
+use dunlin_index::Member;
 use dunlin_text::settings::Settings;
 use dunlin_text::{PATTERN_BYTES_MAX, PATTERNS_MAX, Patterns};
 use dunlin_tree::ignore::check_pattern;
 use serde::{Deserialize, Serialize};
 
-use crate::history::policy::{Keep, parse_size};
+use crate::history::policy::Keep;
 use crate::home::{FolderConfig, VersionSettings, check_name};
-
-use size::show as show_size;
+use crate::units::{parse_size, show_size};
 
 /// The name that the folder has on this device.
 pub const NAME: &str = "name";
@@ -269,6 +270,17 @@ pub(crate) fn shared_versions(settings: &Settings) -> VersionSettings {
 /// Whether texts that parse are merged only if they then parse, too.
 pub(crate) fn checks_texts(shared: &Settings) -> bool {
     shared.values.get(TEXT_CHECK).is_none_or(|value| value != "off")
+}
+
+/// What the devices of a folder are called.
+pub(crate) type DeviceNames = BTreeMap<DeviceId, String>;
+
+/// The names of a folder's devices: those that its members have given them, or else those that they
+/// have given themselves.
+pub(crate) fn device_names(members: &[Member], shared: &Settings) -> DeviceNames {
+    let given = |device| shared.values.get(&format!("{DEVICE}{device}"));
+    let name = |member: &Member| given(member.device).unwrap_or(&member.name).clone();
+    members.iter().map(|member| (member.device, name(member))).collect()
 }
 
 /// Lists the settings as they hold on this device.

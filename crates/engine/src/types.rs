@@ -4,6 +4,7 @@
 
 mod history;
 
+use dunlin_index::Kind;
 pub use history::{
     FailedPath, PATHS_MAX, PathHistory, RestoreReport, RottenFile, VerifyReport, VersionInfo,
 };
@@ -231,4 +232,13 @@ pub enum WaitOutcome {
         /// Why.
         reason: String,
     },
+}
+
+/// The name of a kind, as the API and the command line have it.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Directory => "directory",
+        Kind::Symlink => "symlink",
+    }
 }

@@ -117,55 +117,6 @@ impl fmt::Display for Keep {
     }
 }
 
-/// Splits a text such as `1.5GiB` into its number and its unit.
-fn number_and_unit(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let number: f64 = text[..end].parse().ok()?;
-    number.is_finite().then_some((number, text[end..].trim()))
-}
-
-/// Reads a size in bytes, as `10GiB`, `500 MB` or `4096`.
-///
-/// # Errors
-/// What is wrong, for the user.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no size: write it as 500MB or 10GiB");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let factor = match unit {
-        "" | "B" => 1.0,
-        "kB" | "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        "TB" => 1e12,
-        "KiB" => 1024.0,
-        "MiB" => 1_048_576.0,
-        "GiB" => 1_073_741_824.0,
-        "TiB" => 1_099_511_627_776.0,
-        _ => return Err(wrong()),
-    };
-    let bytes = number * factor;
-    // A cast of what is too large gives the largest number there is, which is what is meant.
-    Ok(bytes as u64)
-}
-
-/// Reads a span of time in milliseconds, as `30s`, `10m`, `2h`, `3d` or `1w`.
-///
-/// # Errors
-/// What is wrong, for the user.
-pub fn parse_span(text: &str) -> Result<Millis, String> {
-    let wrong = || format!("{text:?} is no span of time: write it as 30s, 10m, 2h, 3d or 1w");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let unit_ms = match unit {
-        "s" => 1000,
-        "m" | "min" => 60_000,
-        "h" => HOUR_MS,
-        "d" => DAY_MS,
-        "w" => WEEK_MS,
-        _ => return Err(wrong()),
-    };
-    Ok((number * unit_ms as f64) as Millis)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -251,19 +202,6 @@ mod tests {
     fn what_is_no_policy_says_so() {
         for text in ["", "all", "keep", "keep:", "keep:0", "days:-1", "keep:x", "staggered:2"] {
             assert!(text.parse::<Keep>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_and_spans_are_read_as_people_write_them() {
-        assert_eq!(parse_size("10GiB"), Ok(10 << 30));
-        assert_eq!(parse_size("1.5 MB"), Ok(1_500_000));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        assert_eq!(parse_span("90s"), Ok(90_000));
-        assert_eq!(parse_span("1.5h"), Ok(5_400_000));
-        assert_eq!(parse_span("2w"), Ok(2 * WEEK_MS));
-        for text in ["", "x", "-1GiB", "5 parsecs", "1e400", "GiB"] {
-            assert!(parse_size(text).is_err() && parse_span(text).is_err(), "{text}");
         }
     }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use dunlin_identity::FolderId;
 use dunlin_index::RelPath;
 use tokio::sync::oneshot;
 
@@ -95,9 +94,7 @@ impl Node {
         folder: &str,
         command: impl FnOnce(Answer<T>) -> ConflictCommand,
     ) -> Result<T, NodeError> {
-        let id: FolderId = self.find(folder)?;
-        let runner = lock_of(&self.0.folders).get(&id).map(|folder| Arc::clone(&folder.runner));
-        let runner = runner.ok_or_else(|| NodeError::NotFound("the folder is gone".to_owned()))?;
+        let runner = self.runner(self.find(folder)?)?;
         let (answer, answered) = oneshot::channel();
         let command = Command::Conflict(command(answer));
         runner.commands().send(command).await.map_err(|_| ConflictError::Closed)?;

@@ -1,21 +1,20 @@
 //! What the outside may ask about the past of a folder's files.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use dunlin_identity::{DeviceId, FolderId};
+use dunlin_identity::DeviceId;
 use dunlin_index::{Kind, Millis, RelPath};
 use dunlin_tree::disk::Row;
 use tokio::sync::oneshot;
 
-use super::{Node, NodeError, lock_of, rfc3339};
+use super::{Node, NodeError, rfc3339};
 use crate::folder::Wanted;
-use crate::history::{How, Place, Record, What};
+use crate::history::{How, Place, Record};
 use crate::home;
 use crate::restore::Outside;
 use crate::runner::{Command, Runner};
-use crate::types::{PathHistory, RestoreReport, VerifyReport, VersionInfo};
+use crate::settings::{DeviceNames, device_names};
+use crate::types::{PathHistory, RestoreReport, VerifyReport, VersionInfo, kind_name};
 
 /// What to restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,15 +31,6 @@ pub struct RestoreRequest {
     pub force: bool,
 }
 
-/// A path in a running folder.
-struct Located {
-    name: String,
-    path: RelPath,
-    runner: Arc<Runner>,
-}
-
-type Names = BTreeMap<DeviceId, String>;
-
 impl Node {
     /// The versions of a file or directory, given by its absolute path: at most `limit`.
     ///
@@ -51,8 +41,8 @@ impl Node {
         let (answer, answered) = oneshot::channel();
         let command = Command::Past(located.path.clone(), limit, answer);
         let past = ask(&located.runner, command, answered).await?;
-        let members = located.runner.snapshot().members;
-        let names: Names = members.into_iter().map(|member| (member.device, member.name)).collect();
+        let snapshot = located.runner.snapshot();
+        let names = device_names(&snapshot.members, &snapshot.settings);
         let mut versions = Vec::new();
         if let Some((row, path, since)) = &past.present {
             versions.push(present(row, path, *since, &names));
@@ -89,33 +79,12 @@ impl Node {
     /// # Errors
     /// When there is no such folder, or it cannot be read now.
     pub async fn verify(&self, folder: &str) -> Result<VerifyReport, NodeError> {
-        let id = self.find(folder)?;
-        let (name, runner) = self.running(id)?;
+        let config = self.0.home.config()?;
+        let found = home::find_folder(&config, folder)?;
+        let runner = self.runner(home::folder_id(found)?)?;
         let (answer, answered) = oneshot::channel();
         let report = ask(&runner, Command::Verify(answer), answered).await?;
-        Ok(VerifyReport { folder: name, ..report })
-    }
-
-    fn locate(&self, path: &Path) -> Result<Located, NodeError> {
-        let config = self.0.home.config()?;
-        let holds = |folder: &&home::FolderConfig| path.starts_with(&folder.path);
-        let outside = || NodeError::NotFound(format!("{} is in no folder", path.display()));
-        let folder = config.folders.iter().find(holds).ok_or_else(outside)?;
-        let below = path.strip_prefix(&folder.path).map_err(|_| outside())?;
-        let below = below.to_str().ok_or_else(|| {
-            NodeError::NotFound(format!("{} is not UTF-8, and is not synced", path.display()))
-        })?;
-        let path = RelPath::parse(below).map_err(|error| NodeError::NotFound(error.to_string()))?;
-        let (name, runner) = self.running(home::folder_id(folder)?)?;
-        Ok(Located { name, path, runner })
-    }
-
-    fn running(&self, id: FolderId) -> Result<(String, Arc<Runner>), NodeError> {
-        let folders = lock_of(&self.0.folders);
-        let running = folders.get(&id);
-        let running =
-            running.map(|folder| (folder.config.name.clone(), Arc::clone(&folder.runner)));
-        running.ok_or_else(|| NodeError::NotFound("the folder is gone".to_owned()))
+        Ok(VerifyReport { folder: found.name.clone(), ..report })
     }
 }
 
@@ -133,17 +102,12 @@ async fn ask<T>(
     answered.await.map_err(|_| gone())?.map_err(NodeError::Refused)
 }
 
-fn present(row: &Row, path: &RelPath, since: Millis, names: &Names) -> VersionInfo {
+fn present(row: &Row, path: &RelPath, since: Millis, names: &DeviceNames) -> VersionInfo {
     let by = row.item.dot.map(|dot| dot.author.device);
-    let kind = match row.kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symlink",
-    };
     VersionInfo {
         version: None,
         path: path.to_string(),
-        kind: kind.to_owned(),
+        kind: kind_name(row.kind).to_owned(),
         size: if row.kind == Kind::File { row.stat.size } else { 0 },
         modified: modified(row.stat.mtime_ns),
         by: by.map(|by| by.to_string()),
@@ -157,13 +121,8 @@ fn present(row: &Row, path: &RelPath, since: Millis, names: &Names) -> VersionIn
     }
 }
 
-fn version(record: &Record, names: &Names) -> VersionInfo {
+fn version(record: &Record, names: &DeviceNames) -> VersionInfo {
     let name = |device: Option<DeviceId>| device.and_then(|device| names.get(&device).cloned());
-    let kind = match record.what {
-        What::File { .. } => "file",
-        What::Symlink { .. } => "symlink",
-        What::Directory => "directory",
-    };
     let change = match record.how {
         How::Edited => "edited",
         How::Deleted => "deleted",
@@ -176,7 +135,7 @@ fn version(record: &Record, names: &Names) -> VersionInfo {
     VersionInfo {
         version: Some(record.id),
         path: record.path.to_string(),
-        kind: kind.to_owned(),
+        kind: kind_name(record.what.kind()).to_owned(),
         size: record.size(),
         modified: modified(record.mtime_ns),
         by: record.by.map(|by| by.to_string()),

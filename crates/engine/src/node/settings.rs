@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError};
 
 use dunlin_identity::{DeviceId, FolderId};
 
+use super::find::gone;
 use super::{Node, NodeError, lock_of};
 use crate::home::{self, FolderConfig};
-use crate::runner::{Request, Runner, Snapshot};
+use crate::runner::Request;
 use crate::settings::{self, DEVICE, FolderSetting, HOLD, How, NAME, SettingChange, SettingError};
 
 impl Node {
@@ -122,26 +123,6 @@ impl Node {
         }
         Ok(())
     }
-
-    fn runner(&self, id: FolderId) -> Result<Arc<Runner>, NodeError> {
-        let folders = lock_of(&self.0.folders);
-        folders.get(&id).map(|running| Arc::clone(&running.runner)).ok_or_else(gone)
-    }
-
-    fn runners(&self) -> Vec<(FolderId, Arc<Runner>)> {
-        let folders = lock_of(&self.0.folders);
-        folders.iter().map(|(id, running)| (*id, Arc::clone(&running.runner))).collect()
-    }
-}
-
-/// The name that the folder's members have given a device, or else the one it has given itself.
-pub(super) fn device_name(snapshot: &Snapshot, device: &DeviceId, own: &str) -> String {
-    let shared = snapshot.settings.values.get(&format!("{DEVICE}{device}"));
-    shared.map_or_else(|| own.to_owned(), Clone::clone)
-}
-
-fn gone() -> NodeError {
-    NodeError::NotFound("the folder is gone".to_owned())
 }
 
 fn on_or_off(value: &str) -> Result<bool, NodeError> {

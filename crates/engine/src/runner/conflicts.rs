@@ -16,7 +16,7 @@ use crate::conflict::{
     Case, ConflictError, ConflictInfo, Keep, MERGED_MAX, Resolver, Verdict, Version,
 };
 use crate::content::{self, ContentReader};
-use crate::folder::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict, device_name};
+use crate::folder::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict, author_name};
 use crate::types::FolderState;
 
 /// Bytes of a merged content that are read at a time.
@@ -216,10 +216,10 @@ where
     fn ask(&mut self, resolver: Arc<dyn Resolver>, open: &OpenConflict) {
         let [winner, copy] = &open.paths[..] else { return };
         let asked = Asked { winner: winner.clone(), copy: copy.clone(), ids: open.ids() };
-        let members = self.folder.index().members();
+        let devices = self.folder.device_names();
         let mut versions = open
             .sides()
-            .map(|(item, path)| (path.clone(), item.content.clone(), device_name(&members, item)));
+            .map(|(item, path)| (path.clone(), item.content.clone(), author_name(&devices, item)));
         let (Some(winner), Some(copy)) = (versions.next(), versions.next()) else { return };
         let (folder, base) = (self.folder.name().to_owned(), open.base.clone());
         let temp = self.conflicts.temp("base");
