@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use super::entry::{EntryRec, Group};
 use super::tree::Claimant;
-use super::view::Shown;
+use super::view::{Shown, Slot};
 use super::{Index, naming};
 use crate::context::Context;
 use crate::error::IndexError;
@@ -30,6 +31,33 @@ struct Target {
     dot: Option<Dot>,
     /// All entries that the item shows, the shown one first: equal files, united directories.
     all: Vec<EntryId>,
+}
+
+/// A slot that shows more than one thing, as it is before an operation on one of them.
+struct Beside<'a> {
+    /// The directories that are shown as one and have the slot.
+    members: &'a [EntryId],
+    /// The slot.
+    place: &'a Place,
+    slot: &'a Slot,
+    /// What the directory shows under derived names.
+    copies: &'a [Item],
+}
+
+impl Beside<'_> {
+    /// Gives where a content of an entry in the slot is shown: by itself, or by an equal one.
+    fn shown_at(&self, entry: &EntryId, group: &Group<'_>) -> Place {
+        let itself = |shown: &&Shown| (&shown.id, &shown.dot) == (entry, &group.dot);
+        let equal = |shown: &&Shown| shown.merged.is_empty() && group.shows(&shown.content);
+        let values = &self.slot.values;
+        let shown = values.iter().find(itself).or_else(|| values.iter().find(equal));
+        let key = shown.map(|shown| ItemKey { entry: shown.id, dot: Some(shown.dot) });
+        let copy = self.copies.iter().find(|item| Some(item.key) == key);
+        copy.map_or_else(
+            || self.place.clone(),
+            |copy| Place { parent: copy.parent, name: copy.name.clone() },
+        )
+    }
 }
 
 impl<S: Storage> Index<S> {
@@ -100,8 +128,7 @@ impl<S: Storage> Index<S> {
             return Err(IndexError::Content("a directory has no content"));
         }
         check_content(kind, &content)?;
-        let shown = item.dot.is_some_and(|dot| rec.value(&dot).is_some()) && rec.live;
-        if !shown {
+        if !rec.live || !item.dot.is_some_and(|dot| is_shown(&rec, &dot)) {
             return self.write_beside(now, item, also, content);
         }
         let target = self.isolate(now, item)?;
@@ -198,6 +225,52 @@ impl<S: Storage> Index<S> {
         Ok(ItemKey { entry: target.entry, dot: target.dot })
     }
 
+    /// Gives the other entries that are shown as one with a file or link, because their contents are
+    /// equal: what is done to it is done to them.
+    pub fn equals(&self, item: &ItemKey) -> Result<Vec<EntryId>, IndexError> {
+        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.live && !rec.is_dir()) else {
+            return Ok(Vec::new());
+        };
+        let content = item.dot.and_then(|dot| shown_alone(&rec, &dot));
+        let place = self.place(&item.entry, &rec);
+        let (Some(content), Some(place)) = (content, place) else { return Ok(Vec::new()) };
+        let members = self.union_of(place.parent)?;
+        let claimants = self.claimants_in(&members, &place.name)?;
+        let mut equal = equal_entries(&claimants, content);
+        equal.retain(|id| *id != item.entry);
+        Ok(equal)
+    }
+
+    /// Gives the entry that a value has become when it was made independent, if it was.
+    pub fn promoted(&self, item: &ItemKey) -> Result<Option<EntryId>, IndexError> {
+        let Some(rec) = self.entry(&item.entry)? else { return Ok(None) };
+        let (Some(dot), Some(kind)) = (item.dot, rec.kind) else { return Ok(None) };
+        if rec.value(&dot).is_some() {
+            return Ok(None);
+        }
+        let id = promoted_id(&self.config.id_key, &item.entry, &dot, kind);
+        Ok(self.entry(&id)?.map(|_| id))
+    }
+
+    /// Moves an entry alone, without those that are shown as one with it, to a name in a directory
+    /// whatever is shown there.
+    pub fn move_apart(
+        &mut self,
+        now: Millis,
+        item: &ItemKey,
+        parent: EntryId,
+        name: &SafeName,
+    ) -> Result<(), IndexError> {
+        self.check_writer()?;
+        let parent = self.enabled_dir(parent, now)?;
+        let place = Place { parent, name: name.clone() };
+        if naming::is_reserved(&place) {
+            return Err(IndexError::Private);
+        }
+        self.enable_up_from(parent, now)?;
+        self.move_entry(now, item.entry, place)
+    }
+
     /// Deletes an item: a directory with all that is known to be in it, by one record. If the
     /// value that `item` names was replaced already, nothing happens: an edit beats a deletion.
     pub fn delete(&mut self, now: Millis, item: &ItemKey) -> Result<(), IndexError> {
@@ -214,7 +287,8 @@ impl<S: Storage> Index<S> {
     ) -> Result<(), IndexError> {
         self.check_writer()?;
         let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.wanted()) else { return Ok(()) };
-        let stale = !rec.is_dir() && item.dot.is_none_or(|dot| rec.value(&dot).is_none());
+        // What was deleted elsewhere while another's edit keeps the entry alive is gone, too.
+        let stale = !rec.is_dir() && !item.dot.is_some_and(|dot| is_shown(&rec, &dot));
         if stale {
             return Ok(());
         }
@@ -311,28 +385,31 @@ impl<S: Storage> Index<S> {
             return Ok(Target { entry: item.entry, dot: item.dot, all });
         }
         let copies = self.copies(&members)?;
+        let place = Place { parent: place.parent, name: place.name };
+        let beside = Beside { members: &members, place: &place, slot: &slot, copies: &copies };
         if rec.is_dir() {
             let all = slot.dirs.clone();
-            self.free_losers(now, &copies, &slot.values)?;
+            self.free_losers(now, &beside)?;
             let entry = all.first().copied().unwrap_or(item.entry);
             return Ok(Target { entry, dot: None, all });
         }
         let dot = item.dot.ok_or(IndexError::NotShown(item.entry))?;
         let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(item.entry))?;
-        let claimants = self.claimants_in(&members, &place.name)?;
         let is_winner = slot
             .values
             .first()
             .is_some_and(|shown| shown.origin.is_none() && shown.holds(&content));
         if is_winner && slot.dirs.is_empty() {
-            self.free_losers(now, &copies, &slot.values)?;
+            self.free_losers(now, &beside)?;
             // Entries whose first value is this content are all addressed, the named one first.
-            let mut all = equal_entries(&claimants, &content);
+            let claimants = self.claimants_in(&members, &place.name)?;
+            let alone = shown_alone(&rec, &dot);
+            let mut all = alone.map_or_else(Vec::new, |it| equal_entries(&claimants, it));
             all.retain(|id| *id != item.entry);
             all.insert(0, item.entry);
             return Ok(Target { entry: item.entry, dot: Some(dot), all });
         }
-        self.isolate_loser(now, item.entry, dot, &copies)
+        self.isolate_loser(now, item.entry, dot, &beside)
     }
 
     /// Makes an item that stands beside a winner independent of everything else.
@@ -341,32 +418,42 @@ impl<S: Storage> Index<S> {
         now: Millis,
         entry: EntryId,
         dot: Dot,
-        copies: &[Item],
+        beside: &Beside<'_>,
     ) -> Result<Target, IndexError> {
         let rec = self.known(entry)?;
         let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(entry))?;
-        let groups: Vec<Dot> = rec.groups().iter().map(|group| group.dot).collect();
         let is_first = rec.groups().first().is_some_and(|first| first.holds(&content));
-        let mut target = entry;
-        for (number, group) in groups.iter().enumerate() {
-            let is_target = rec.value(group).is_some_and(|value| value.same_as(&content));
-            if number > 0 {
-                let id = self.promote(now, entry, *group, copies)?;
-                if is_target && !is_first {
-                    target = id;
-                }
+        let mut all = self.promote_losers(now, entry, &content, beside)?;
+        if is_first {
+            all.insert(0, entry);
+        }
+        // What is hidden because it equals this copy goes the same way, or it would show next.
+        let alone = shown_alone(&rec, &dot).is_some();
+        for (other, rec) in self.claimants_in(beside.members, &beside.place.name)? {
+            if !alone || other == entry || !rec.groups().iter().any(|group| group.shows(&content)) {
+                continue;
+            }
+            all.extend(self.promote_losers(now, other, &content, beside)?);
+            if rec.groups().first().is_some_and(|first| first.shows(&content)) {
+                all.push(other);
             }
         }
+        let target = all.first().copied().ok_or(IndexError::NotShown(entry))?;
+        // Of a text that is merged, another version than the one that the user saw may come first.
         let shown = self.known(target)?;
-        let dot = shown.groups().first().map(|group| group.dot);
-        Ok(Target { entry: target, dot, all: vec![target] })
+        let first = shown.groups().first().map(|group| group.dot);
+        Ok(Target { entry: target, dot: if target == entry { Some(dot) } else { first }, all })
     }
 
     /// Gives an entry that stands beside a winner the name that it is shown under for its own. Left
     /// in the winner's slot, an equal content would make the two one.
     fn keep_shown_name(&mut self, now: Millis, target: &Target) -> Result<(), IndexError> {
         let items = self.items(target.entry)?;
-        let copy = items.into_iter().find(|item| item.conflict && item.key.dot == target.dot);
+        let shows = |item: &Item| {
+            item.key.dot == target.dot
+                || item.merged.iter().any(|(dot, _)| Some(*dot) == target.dot)
+        };
+        let copy = items.into_iter().find(|item| item.conflict && shows(item));
         match copy {
             Some(copy) => {
                 let place = Place { parent: copy.parent, name: copy.name };
@@ -376,64 +463,77 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    /// Makes all losers of a slot entries of their own, at the places where they are shown.
-    fn free_losers(
-        &mut self,
-        now: Millis,
-        copies: &[Item],
-        shown: &[Shown],
-    ) -> Result<(), IndexError> {
-        for value in shown {
-            match value.origin {
-                Some(naming::Origin::Value(dot)) => {
-                    self.promote(now, value.id, dot, copies)?;
-                }
-                Some(naming::Origin::Entry(id)) => {
-                    // It loses its name but not its identity: it is moved to where it is shown.
-                    if let Some(copy) = copies.iter().find(|item| item.key.entry == id) {
-                        let place = Place { parent: copy.parent, name: copy.name.clone() };
-                        self.move_entry(now, id, place)?;
-                    }
-                }
-                None => {}
+    /// Makes all losers of a slot entries of their own, at the places where they are shown, and
+    /// with each what is hidden because it is equal.
+    fn free_losers(&mut self, now: Millis, beside: &Beside<'_>) -> Result<(), IndexError> {
+        for (id, rec) in self.claimants_in(beside.members, &beside.place.name)? {
+            if rec.is_dir() {
+                continue;
+            }
+            for group in rec.groups().iter().skip(1) {
+                self.promote(now, id, group.dot, &beside.shown_at(&id, group))?;
+            }
+            // It loses its name but not its identity: it is moved to where it is shown.
+            let first = rec.groups().first().map(|first| beside.shown_at(&id, first));
+            if let Some(place) = first.filter(|place| place != beside.place) {
+                self.move_entry(now, id, place)?;
             }
         }
         Ok(())
     }
 
-    /// Makes a losing value, with those equal to it in its entry, an entry of its own (rule 4).
+    /// Makes the losing values of an entry entries of their own; gives those that hold `content`.
+    fn promote_losers(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        content: &Content,
+        beside: &Beside<'_>,
+    ) -> Result<Vec<EntryId>, IndexError> {
+        let rec = self.known(entry)?;
+        let mut equal = Vec::new();
+        for group in rec.groups().iter().skip(1) {
+            let promoted = self.promote(now, entry, group.dot, &beside.shown_at(&entry, group))?;
+            if group.shows(content) {
+                equal.extend(promoted);
+            }
+        }
+        Ok(equal)
+    }
+
+    /// Makes a losing value, with those equal to it in its entry, entries of their own (rule 4);
+    /// gives them, that of `dot` first.
     fn promote(
         &mut self,
         now: Millis,
         entry: EntryId,
         dot: Dot,
-        copies: &[Item],
-    ) -> Result<EntryId, IndexError> {
+        place: &Place,
+    ) -> Result<Vec<EntryId>, IndexError> {
         let rec = self.known(entry)?;
-        let key = ItemKey { entry, dot: Some(dot) };
-        let fallback = self.place(&entry, &rec).cloned();
-        let place = match copies.iter().find(|item| item.key == key) {
-            Some(copy) => Place { parent: copy.parent, name: copy.name.clone() },
-            // Hidden by an equal one elsewhere in the slot: it stays in the same slot.
-            None => fallback.ok_or(IndexError::NotShown(entry))?,
-        };
-        let Some(content) = rec.value(&dot).cloned() else {
-            return Err(IndexError::NotShown(entry));
-        };
-        let mode = rec.mode;
+        let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(entry))?;
+        let mut promoted = Vec::new();
         for (other, value) in &rec.values {
             if value.same_as(&content) {
                 let (place, content) = (place.clone(), value.clone());
-                let op = Op::Promote { entry, dot: *other, place, content, mode };
+                let id = promoted_id(&self.config.id_key, &entry, other, content.kind());
+                let op = Op::Promote { entry, dot: *other, place, content, mode: rec.mode };
                 self.log_local(now, op)?;
+                promoted.insert(if *other == dot { 0 } else { promoted.len() }, id);
             }
         }
-        Ok(promoted_id(&self.config.id_key, &entry, &dot, content.kind()))
+        Ok(promoted)
     }
 
     fn move_entry(&mut self, now: Millis, entry: EntryId, place: Place) -> Result<(), IndexError> {
         let rec = self.known(entry)?;
         let from = self.place(&entry, &rec).cloned().ok_or(IndexError::NotShown(entry))?;
+        if from.parent != place.parent && !rec.disabled.is_empty() {
+            // Values that went with a directory above stay away when the entry leaves it.
+            let presence = rec.disabled.clone();
+            self.log_local(now, Op::Delete { entry, presence })?;
+        }
+        let rec = self.known(entry)?;
         let stamp = self.next_stamp(rec.stamp(), now);
         let enables = rec.subsumed(&[]);
         self.log_local(now, Op::Move { entry, place, stamp, from, enables })?;
@@ -446,6 +546,7 @@ impl<S: Storage> Index<S> {
         let displaced = self.displaced.clone();
         for (entry, place) in displaced {
             if let Some(place) = place {
+                self.keep_deleted(now, entry, &place)?;
                 self.move_entry(now, entry, place)?;
             }
         }
@@ -531,7 +632,7 @@ impl<S: Storage> Index<S> {
         Ok(())
     }
 
-    fn known(&self, id: EntryId) -> Result<std::sync::Arc<super::entry::EntryRec>, IndexError> {
+    fn known(&self, id: EntryId) -> Result<std::sync::Arc<EntryRec>, IndexError> {
         if id == EntryId::ROOT {
             return Err(IndexError::Root);
         }
@@ -553,7 +654,7 @@ impl<S: Storage> Index<S> {
     /// Gives the canonical identity of a directory in which something is to be put. Who still has
     /// it on disk may not know that it was deleted elsewhere: what is put in it brings it back.
     fn enabled_dir(&mut self, dir: EntryId, now: Millis) -> Result<EntryId, IndexError> {
-        let deleted = |rec: &super::entry::EntryRec| rec.is_dir() && !rec.wanted();
+        let deleted = |rec: &EntryRec| rec.is_dir() && !rec.wanted();
         if dir != EntryId::ROOT && self.entry(&dir)?.is_some_and(|rec| deleted(&rec)) {
             self.enable_up_from(dir, now)?;
         }
@@ -601,6 +702,18 @@ impl<S: Storage> Index<S> {
         self.meta.hlc = stamp.hlc;
         stamp
     }
+}
+
+/// Tells whether an entry shows a value, by itself, by an equal one, or in a merged text.
+fn is_shown(rec: &EntryRec, dot: &Dot) -> bool {
+    let value = rec.value(dot);
+    value.is_some_and(|value| rec.groups().iter().any(|group| group.holds(value)))
+}
+
+/// Gives a value of an entry that is shown as it is, and not as a part of a merged text.
+fn shown_alone<'a>(rec: &'a EntryRec, dot: &Dot) -> Option<&'a Content> {
+    let value = rec.value(dot)?;
+    rec.groups().iter().any(|group| group.shows(value)).then_some(value)
 }
 
 /// Gives the entries whose first value is this content, by id.

@@ -122,6 +122,64 @@ fn rule_4_deleting_a_copy_deletes_that_copy() {
     assert_eq!(b.tree().into_iter().collect::<Vec<_>>(), [("f".to_owned(), kept)]);
 }
 
+/// Two equal files and a directory that were given one name apart: they show as `n` and a copy.
+fn a_directory_and_two_equal_files() -> (Replica, Replica, String) {
+    let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
+    a.create("one", "same");
+    a.create("two", "same");
+    a.mkdir("dir");
+    b.pull(&a);
+    c.pull(&a);
+    a.rename("one", "n");
+    b.rename("two", "n");
+    c.rename("dir", "n");
+    a.pull(&b);
+    meet(&mut a, &mut c);
+    meet(&mut a, &mut b);
+    let copy = a.paths().into_iter().find(|path| path.starts_with("n (conflict")).unwrap();
+    assert_eq!(a.paths(), ["n".to_owned(), copy.clone()]);
+    (a, b, copy)
+}
+
+#[test]
+fn rule_4_what_equals_a_copy_goes_with_it_when_the_winner_is_deleted() {
+    let (mut a, mut b, copy) = a_directory_and_two_equal_files();
+    a.delete("n");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), [copy], "and not once more under the name that became free");
+    a.audit();
+}
+
+#[test]
+fn rule_4_what_equals_a_copy_is_deleted_with_it() {
+    let (mut a, mut b, copy) = a_directory_and_two_equal_files();
+    b.delete(&copy);
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["n"]);
+    a.audit();
+}
+
+#[test]
+fn rule_4_an_equal_file_that_is_parted_is_not_changed_with_the_other() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("one", "same");
+    a.create("two", "same");
+    meet(&mut a, &mut b);
+    a.rename("one", "n");
+    b.rename("two", "n");
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["n"]);
+    let shown = a.key("n");
+    let others = a.index.equals(&shown).unwrap();
+    assert_eq!(others.len(), 1);
+    a.index.move_apart(a.now, &shown, EntryId::ROOT, &name("one")).unwrap();
+    assert!(a.index.equals(&shown).unwrap().is_empty());
+    a.commit();
+    a.delete("one");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["n"]);
+}
+
 #[test]
 fn rule_4_a_copy_that_is_edited_keeps_its_name_and_stands_alone() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
