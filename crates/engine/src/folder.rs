@@ -40,6 +40,7 @@ use crate::texts::TextStore;
 
 use crate::types::{Event, FolderState, Problem};
 
+mod address;
 mod conflicts;
 mod content;
 mod durable;
@@ -60,6 +61,7 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod texts;
+mod unions;
 mod upkeep;
 
 pub(crate) use conflicts::author_name;
@@ -171,6 +173,9 @@ pub struct Folder<F, S: Storage> {
     /// By which rules this device's versions of texts merge.
     text_rules: u8,
     applied: Option<Hash>,
+    /// Whether the disk was compared with the view since the start. Before that, nothing is known
+    /// to be dirty of what an earlier run has left undone.
+    compared: bool,
     after_crash: bool,
     /// Files that were found empty after a crash.
     suspects: BTreeMap<RowId, Stat>,
@@ -239,6 +244,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             patterns: Patterns::default(),
             text_rules: RULES,
             applied: parts.applied,
+            compared: false,
             after_crash: parts.after_crash,
             suspects: BTreeMap::new(),
             replicator: Replicator::new(me, parts.seed),
@@ -407,7 +413,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         message: SyncMessage,
         now: Millis,
     ) -> Result<(), SyncError> {
-        let handled = self.replicator.on_message(from, message, &mut self.index, now)?;
+        let handled = match self.replicator.on_message(from, message, &mut self.index, now) {
+            Ok(handled) => handled,
+            Err(error) => {
+                // What was taken, and then could not be stored, is not known any more.
+                if let SyncError::Index(error) = &error
+                    && observe::is_storage(error)
+                {
+                    self.storage_fault(error, now);
+                }
+                return Err(error);
+            }
+        };
         self.emit(handled.out);
         if let Some(refused) = handled.refused {
             self.refused(from, &refused, now);

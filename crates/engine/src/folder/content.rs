@@ -85,6 +85,12 @@ impl Needs {
         self.pairs == 0
     }
 
+    /// Whether nothing is lacking at all: also no state of a text, without which others' versions
+    /// of it are not on this disk.
+    pub(super) fn lacks_nothing(&self) -> bool {
+        self.is_empty() && self.lacking.is_empty()
+    }
+
     /// Entries that lack a content, and the bytes of the contents that are lacking.
     pub(super) fn totals(&self) -> (u64, u64) {
         (self.pairs, self.bytes)

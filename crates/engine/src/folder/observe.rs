@@ -16,7 +16,7 @@ use dunlin_tree::settle::{Due, RawEvent, RawKind};
 use super::Folder;
 use super::error::Refused;
 use super::history::End;
-use super::rows::{blocks_of, holds, is_in_place, new_row, path_of, row_of_item, set_content};
+use super::rows::{blocks_of, holds, is_below, new_row, path_of, row_of_item, set_content};
 use super::texts::Draft;
 use crate::history::How;
 use crate::types::{Event, Problem};
@@ -292,8 +292,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 Ok(())
             }
             LocalChange::Moved { row, to, stat, displaces } => {
-                batch.leaving.remove(&row);
+                // What it displaces may be the directory that it is in.
                 self.displace(displaces, batch, now)?;
+                batch.leaving.remove(&row);
                 self.moved(row, &to, stat, now)
             }
             LocalChange::Vanished { row, path } => self.vanished(row, &path, now),
@@ -310,13 +311,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let path = path_of(&self.rows, row.id)?;
             return self.vanished(row.id, &path, now);
         }
-        let parent = match row.parent {
-            RowId::ROOT => EntryId::ROOT,
-            parent => match self.rows.get(parent)? {
-                Some(parent) => self.index.canonical(parent.item.entry)?,
-                None => return Ok(()),
-            },
-        };
+        let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
+        self.part_from_equals(&row, now)?;
         match self.index.rename(now, &row.item, parent, &aside_name(row.id)) {
             // An entry that is not shown claims no name.
             Ok(_) | Err(IndexError::NotShown(_)) => {}
@@ -328,6 +324,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Tells the others of a mode, unless what has it was deleted elsewhere.
     fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
+        self.part_from_equals(row, now)?;
         match self.index.set_mode(now, &row.item, mode) {
             Err(IndexError::NotShown(_)) => Ok(row.item),
             other => other,
@@ -337,12 +334,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Whether any of these rows lies below a row.
     fn holds_any(&self, top: &Row, rows: &BTreeSet<RowId>) -> Result<bool, Refused> {
         for id in rows {
-            let mut at = self.rows.get(*id)?;
-            while let Some(row) = at {
-                if row.parent == top.id {
-                    return Ok(true);
-                }
-                at = self.rows.get(row.parent)?;
+            if is_below(&self.rows, *id, top.id)? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -439,12 +432,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (parent_row, parent, name) = self.parent_of(path)?;
         let shown = self.index.lookup(parent, &name)?;
         let mut key = None;
-        if let Some(item) = shown.filter(|item| item.content.same_as(content))
-            && row_of_item(&self.rows, &item.key)?.is_none()
-        {
-            // Its mode and mtime may differ: reconciling brings them to the index's.
-            self.dirty.insert(item.key.entry);
-            key = Some(item.key);
+        if let Some(item) = shown.filter(|item| item.content.same_as(content)) {
+            let elsewhere = row_of_item(&self.rows, &item.key)?;
+            if let Some(old) = elsewhere.as_ref().filter(|row| row.kind != Kind::Directory) {
+                // It is where it belongs, and what stands at its old place is something else now.
+                let path = path_of(&self.rows, old.id)?;
+                self.forget_rows(old)?;
+                self.look_again(path, now);
+            }
+            if elsewhere.is_none_or(|row| row.kind != Kind::Directory) {
+                // Its mode and mtime may differ: reconciling brings them to the index's.
+                self.dirty.insert(item.key.entry);
+                key = Some(item.key);
+            }
         }
         let adopted = key.is_some();
         let key = match key {
@@ -583,6 +583,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
             }
             let also = base.map(|base| base.also()).unwrap_or_default();
+            self.follow_promotion(&mut row)?;
+            self.part_from_equals(&row, now)?;
             row.item = self.index.write_merged(now, &row.item, &also, content.clone())?;
             self.local_event(path, "written");
         }
@@ -606,6 +608,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.user_changed_name(&from);
         }
         self.user_changed_name(to);
+        self.part_from_equals(&row, now)?;
         // What another device has just put there and is not on this disk yet stays as well.
         match self.index.rename_beside(now, &row.item, parent, &name) {
             Ok(key) => row.item = key,
@@ -645,6 +648,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         } else {
             let also = self.also(&row)?;
+            self.part_from_equals(&row, now)?;
             self.index.delete_merged(now, &row.item, &also).or_else(ignore_not_shown)?;
         }
         self.ended_tree(&row, path, now)?;
@@ -656,7 +660,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Whether the index shows anything below the directory `row` that is not on this disk as
     /// shown.
     fn has_unseen(&self, row: &Row) -> Result<bool, Refused> {
-        if self.dirty.is_empty() && self.retry.is_empty() && self.needs.is_empty() {
+        let nothing_waits =
+            self.dirty.is_empty() && self.retry.is_empty() && self.needs.lacks_nothing();
+        if self.compared && nothing_waits {
             return Ok(false);
         }
         let mut directories = vec![self.index.canonical(row.item.entry)?];
@@ -668,7 +674,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 after = Some(last.name.clone());
                 for item in items {
                     // What was moved here elsewhere may still stand at its old place.
-                    if !is_in_place(&self.rows, &item)? {
+                    if !self.is_applied(&item)? {
                         return Ok(true);
                     }
                     if item.kind == Kind::Directory {

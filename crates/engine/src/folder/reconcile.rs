@@ -17,7 +17,9 @@ use dunlin_tree::fs::{
 use super::error::Blocked;
 use super::history::End;
 use super::observe::aside_name;
-use super::rows::{holds, new_row, path_in, path_of, row_of_directory, set_content, total};
+use super::rows::{
+    holds, is_below, new_row, path_in, path_of, row_of_directory, set_content, total,
+};
 use super::texts::Prepared;
 use super::{Folder, Held};
 use crate::history::How;
@@ -29,7 +31,7 @@ const PASSES_MAX: usize = 32;
 /// Up to this many files are made durable one by one; more, all at once.
 pub(super) const SYNC_EACH_MAX: usize = 4;
 /// A chain of renames longer than this is done over several passes, to bound the stack.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// A content that is staged and waits to be put in place.
 struct Staged {
@@ -45,18 +47,18 @@ struct Staged {
 pub(super) struct Pass {
     batch: BTreeSet<EntryId>,
     visited: BTreeSet<EntryId>,
-    depth: usize,
+    pub(super) depth: usize,
     staged: Vec<Staged>,
     /// Texts that are ready, by their roots.
     pub(super) texts: BTreeMap<Hash, Prepared>,
-    deletions: Vec<Row>,
+    pub(super) deletions: Vec<Row>,
     /// Rows of directories that are as they should be. They outlive the pass: directories are
     /// deleted at its end.
     directories: BTreeMap<EntryId, RowId>,
     /// Entries that are to be tried again once this pass is through.
-    again: BTreeSet<EntryId>,
+    pub(super) again: BTreeSet<EntryId>,
     /// Whether anything was done, so that trying again makes sense at once.
-    progress: bool,
+    pub(super) progress: bool,
 }
 
 impl<F: Fs, S: Storage> Folder<F, S> {
@@ -111,7 +113,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Errors of one path are shown as a problem and tried again later; a fault of the disk as a
     /// whole ends the pass.
-    fn reconcile(&mut self, entry: EntryId, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+    pub(super) fn reconcile(
+        &mut self,
+        entry: EntryId,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
         if entry == EntryId::ROOT || !pass.visited.insert(entry) {
             return Ok(());
         }
@@ -165,30 +172,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for item in items {
             self.make(item, pass, now)?;
         }
-        pass.deletions.extend(rows);
-        Ok(())
-    }
-
-    /// The directory on disk belongs to a union that is shown under another entry: it becomes that
-    /// one's, or what is in it moves there.
-    fn join_union(
-        &mut self,
-        mut row: Row,
-        canonical: EntryId,
-        pass: &mut Pass,
-        now: Millis,
-    ) -> Result<(), Blocked> {
-        if self.rows.by_entry(canonical)?.is_empty() {
-            row.item.entry = canonical;
-            self.rows.put(&row)?;
-            pass.progress = true;
-            return Ok(());
+        for row in rows {
+            if !self.give_to_successor(&row, pass, now)? {
+                pass.deletions.push(row);
+            }
         }
-        let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
-        for child in children? {
-            self.reconcile(child.item.entry, pass, now)?;
-        }
-        pass.deletions.push(row);
         Ok(())
     }
 
@@ -215,11 +203,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(row)
     }
 
-    /// Makes sure that no other row stands at a name; false when one still does.
+    /// Makes sure that no other row stands at a name, for `mover` if that is on disk already; false
+    /// when one still does.
     fn clear(
         &mut self,
-        parent: RowId,
-        name: &SafeName,
+        (parent, name): (RowId, &SafeName),
+        mover: Option<RowId>,
         pass: &mut Pass,
         now: Millis,
     ) -> Result<bool, Blocked> {
@@ -231,8 +220,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let Some(other) = self.rows.child(parent, name)? else { return Ok(true) };
         if let Some(at) = pass.deletions.iter().position(|row| row.id == other.id) {
             if other.kind == Kind::Directory {
-                // What is in it is deleted at the end of the pass, and it with that.
-                return Ok(false);
+                // What is in it is deleted at the end of the pass, and it with that; but what is
+                // to have its name must get out of it first.
+                let inside = match mover {
+                    Some(mover) => is_below(&self.rows, mover, other.id)?,
+                    None => false,
+                };
+                if inside {
+                    pass.again.insert(entry);
+                    let aside = aside_name(other.id);
+                    self.move_row(other, parent, aside, pass, now)?;
+                }
+                return Ok(inside && self.rows.child(parent, name)?.is_none());
             }
             let row = pass.deletions.swap_remove(at);
             if self.held.remote.contains(&row.id) {
@@ -324,7 +323,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         if (row.parent, &row.name) != (parent, &item.name) {
             let id = row.id;
-            let moved = self.clear(parent, &item.name, pass, now)?
+            let moved = self.clear((parent, &item.name), Some(id), pass, now)?
                 && self.move_row(row, parent, item.name.clone(), pass, now)?;
             if !moved {
                 pass.again.insert(entry);
@@ -425,7 +424,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if item.kind != Kind::Directory {
             return self.stage(item, None, pass);
         }
-        if !self.clear(parent, &item.name, pass, now)? {
+        if !self.clear((parent, &item.name), None, pass, now)? {
             pass.again.insert(entry);
             return Ok(());
         }
@@ -588,7 +587,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.retry_later(entry, now);
             return Ok(());
         };
-        if row.is_none() && !self.clear(parent, &item.name, pass, now)? {
+        if row.is_none() && !self.clear((parent, &item.name), None, pass, now)? {
             self.put_back(&item, temp, hash);
             pass.again.insert(entry);
             return Ok(());

@@ -6,7 +6,7 @@ use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, Storage};
 use dunlin_tree::disk::RowId;
 use dunlin_tree::fs::{Fs, FsError};
 
-use super::rows::{is_in_place, path_of, tree_items};
+use super::rows::{path_of, tree_items};
 use super::{FAULT_RETRY_MS, Folder};
 use crate::types::Problem;
 
@@ -17,6 +17,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Marks every entry dirty that is not on disk as the view shows it. Needed after a start only
     /// when the last run ended with work undone.
     pub(super) fn mark_unapplied(&mut self) -> Result<(), IndexError> {
+        self.compared = true;
         let fingerprint = self.index.fingerprint();
         if self.applied == Some(fingerprint) {
             return Ok(());
@@ -29,7 +30,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let Some(last) = items.last() else { break };
                 after = Some(last.name.clone());
                 for item in items {
-                    if !is_in_place(&self.rows, &item)? {
+                    if !self.is_applied(&item)? {
                         self.dirty.insert(item.key.entry);
                     }
                     if item.kind == Kind::Directory {

@@ -102,16 +102,40 @@ pub(super) fn path_in<S: Storage>(
         .map_err(|_| IndexError::Damaged("a path of the view is too long or private"))
 }
 
+/// The row of an item, if it stands on this disk where the view shows it, with its mode.
+pub(super) fn row_in_place<S: Storage>(
+    rows: &DiskTable<S>,
+    item: &Item,
+) -> Result<Option<Row>, IndexError> {
+    let Some(row) = row_of_item(rows, &item.key)? else { return Ok(None) };
+    let parent = row_of_directory(rows, item.parent)?;
+    let mode = item.kind == Kind::Symlink || row.stat.mode == item.mode;
+    let place = parent == Some(row.parent) && row.name == item.name;
+    Ok(Some(row).filter(|_| place && mode))
+}
+
 /// Whether the item stands on this disk where and as the view shows it.
 pub(super) fn is_in_place<S: Storage>(
     rows: &DiskTable<S>,
     item: &Item,
 ) -> Result<bool, IndexError> {
-    let Some(row) = row_of_item(rows, &item.key)? else { return Ok(false) };
-    let parent = row_of_directory(rows, item.parent)?;
-    let mode = item.kind == Kind::Symlink || row.stat.mode == item.mode;
-    let place = parent == Some(row.parent) && row.name == item.name;
-    Ok(place && mode && holds(&row, &item.content))
+    Ok(row_in_place(rows, item)?.is_some_and(|row| holds(&row, &item.content)))
+}
+
+/// Whether a row lies below another one.
+pub(super) fn is_below<S: Storage>(
+    rows: &DiskTable<S>,
+    row: RowId,
+    top: RowId,
+) -> Result<bool, IndexError> {
+    let mut at = rows.get(row)?;
+    while let Some(row) = at {
+        if row.parent == top {
+            return Ok(true);
+        }
+        at = rows.get(row.parent)?;
+    }
+    Ok(false)
 }
 
 /// How many rows there are.

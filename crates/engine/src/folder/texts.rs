@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use dunlin_blocks::{FileHash, SMALL_MAX, hash_bytes};
 use dunlin_identity::Hash;
-use dunlin_index::{Content, Dot, EntryId, Item, ItemKey, Millis, RelPath, Storage, Text};
+use dunlin_index::{
+    Content, Dot, EntryId, IndexError, Item, ItemKey, Millis, RelPath, Storage, Text,
+};
 use dunlin_text::{Client, TEXT_BYTES_MAX, is_text};
 use dunlin_tree::disk::Row;
 use dunlin_tree::fs::Fs;
@@ -11,6 +13,7 @@ use dunlin_tree::fs::Fs;
 use super::Folder;
 use super::error::{Blocked, Refused};
 use super::reconcile::Pass;
+use super::rows::{holds, row_in_place};
 use crate::history::How;
 use crate::history::policy::Keep;
 use crate::texts::{Base, Version, address_of, merged, next_version};
@@ -166,6 +169,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let versions = vec![Version { dot, content: draft.content, data }];
         let kept = self.texts.put(row.id, &Base { root, versions });
         Ok(kept?)
+    }
+
+    /// Whether an item stands on this disk where and as the view shows it. Of a text that several
+    /// versions make up, the row's content alone does not tell.
+    pub(super) fn is_applied(&self, item: &Item) -> Result<bool, IndexError> {
+        let Some(row) = row_in_place(&self.rows, item)? else { return Ok(false) };
+        if item.merged.is_empty() {
+            return Ok(holds(&row, &item.content));
+        }
+        let Some(root) = row.root else { return Ok(false) };
+        Ok(self.texts.dots(row.id, &root)? == wanted_dots(item))
     }
 
     /// Settles what is to be on the disk of an entry's texts: merges what can be merged, asks for
