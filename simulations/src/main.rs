@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink};
+use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink, trace_seed};
 use simulations::scenario::Plant;
 
 /// Runs a whole Dunlin mesh in one process, with virtual time and seeded faults.
@@ -31,6 +31,9 @@ struct Arguments {
     /// With --trace: only these steps of it, separated by commas.
     #[arg(long, value_delimiter = ',')]
     keep: Option<Vec<usize>>,
+    /// With --trace: say where this part of a content is, whenever that changes.
+    #[arg(long)]
+    follow: Option<String>,
     /// Plants a fault, which must be found.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
@@ -112,7 +115,8 @@ fn tell(failure: &Failure, arguments: &Arguments) {
 fn trace(arguments: &Arguments) -> ExitCode {
     let keep: Option<BTreeSet<usize>> =
         arguments.keep.as_ref().map(|keep| keep.iter().copied().collect());
-    let outcome = run_seed(arguments.first, keep.as_ref(), arguments.plant, true);
+    let follow = arguments.follow.clone();
+    let outcome = trace_seed(arguments.first, keep.as_ref(), arguments.plant, follow);
     for line in outcome.trace {
         println!("{line}");
     }

@@ -123,7 +123,8 @@ impl Oracle {
     }
 
     /// A user has changed a disk, or may have: what is new there must stay; of what is there less
-    /// often than before nothing is demanded any more.
+    /// often than before nothing is demanded any more. A word that a user saves again where it was
+    /// is not new: somebody else may be taking it out at the same time, and then it is out.
     pub fn user(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {
         for hash in before.tree.keys() {
             if after.tree.get(hash) < before.tree.get(hash) {
@@ -133,8 +134,9 @@ impl Oracle {
         let unit = self.unit;
         for content in wrote.iter().flat_map(|content| unit.of(content)) {
             let hash = Hash::of(content);
+            let new = unit == Unit::Content || after.tree.get(&hash) > before.tree.get(&hash);
             if !content.is_empty() && after.tree.contains_key(&hash) {
-                self.written(device, content);
+                self.written(device, content, new);
             }
         }
     }
@@ -150,8 +152,10 @@ impl Oracle {
         self.user(device, before, after, &[]);
         let unit = self.unit;
         for content in wrote.iter().flat_map(|content| unit.of(content)) {
-            if !content.is_empty() && after.has(&Hash::of(content)) {
-                self.written(device, content);
+            let hash = Hash::of(content);
+            let new = unit == Unit::Content || after.tree.get(&hash) > before.tree.get(&hash);
+            if !content.is_empty() && after.has(&hash) {
+                self.written(device, content, new);
             }
         }
     }
@@ -185,11 +189,14 @@ impl Oracle {
         }
     }
 
-    fn written(&mut self, device: usize, content: &[u8]) {
+    fn written(&mut self, device: usize, content: &[u8], new: bool) {
         let shown = String::from_utf8_lossy(&content[..content.len().min(40)]).into_owned();
-        let known = Known { shown, fate: Fate::Live, authors: BTreeSet::new() };
+        let fate = if new { Fate::Live } else { Fate::Free };
+        let known = Known { shown, fate, authors: BTreeSet::new() };
+        // What some user has destroyed stays free when another one writes the same anew: the device
+        // of the former may find out about it later, and equal contents are one.
         let known = self.contents.entry(Hash::of(content)).or_insert(known);
-        known.fate = Fate::Live;
+        // A power cut may take from its author what was saved again, too.
         known.authors.insert(device);
     }
 

@@ -62,6 +62,17 @@ pub fn run_seed(
     run(scenario(seed, keep, plant), trace)
 }
 
+/// Runs the seed alone, or only some of its steps, and gives a trace that also says where a part
+/// of a content is, whenever that changes.
+pub fn trace_seed(
+    seed: u64,
+    keep: Option<&BTreeSet<usize>>,
+    plant: Option<Plant>,
+    follow: Option<String>,
+) -> Outcome {
+    run(Scenario { follow, ..scenario(seed, keep, plant) }, true)
+}
+
 fn scenario(seed: u64, keep: Option<&BTreeSet<usize>>, plant: Option<Plant>) -> Scenario {
     let mut scenario = Scenario::draw(seed);
     scenario.plant = plant;

@@ -177,6 +177,8 @@ pub struct Scenario {
     pub texts: bool,
     /// A fault that was planted on purpose.
     pub plant: Option<Plant>,
+    /// A part of a content: the trace says where it is, whenever that changes.
+    pub follow: Option<String>,
     /// How the network behaves.
     pub network: NetworkPlan,
     /// What happens, in the order of time.
@@ -284,7 +286,8 @@ impl Scenario {
             steps.push(Step { number, at, device, what, salt: random.draw() });
         }
         let (real_keys, texts) = (seed % 64 == 63, seed % 8 == 5);
-        Self { seed, devices, real_keys, texts, plant: None, network, steps }
+        let (plant, follow) = (None, None);
+        Self { seed, devices, real_keys, texts, plant, follow, network, steps }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::scenario::{Scenario, Step};
 
 mod checks;
 mod faults;
+mod follow;
 mod last_word;
 mod network;
 mod shell;
@@ -175,6 +176,8 @@ pub struct World {
     /// Whether a user has taken back a mass deletion lately.
     held_undone: bool,
     trace: Option<Vec<String>>,
+    /// Where what is followed was when that was told last, by device.
+    followed: Vec<Vec<String>>,
     /// Bytes that were sent before, for liars to repeat.
     overheard: Vec<Arc<[u8]>>,
 }
@@ -220,6 +223,7 @@ impl World {
             unavailable: Vec::new(),
             held_undone: false,
             trace: trace.then(Vec::new),
+            followed: Vec::new(),
             overheard: Vec::new(),
         };
         for device in 0..world.devices.len() {
@@ -288,6 +292,7 @@ impl World {
                 }
             }
         }
+        self.follow();
         true
     }
 

@@ -30,14 +30,16 @@ impl Shown {
     fn merged(mode: u32, mtime_ns: i64) -> Self {
         Self::File { content: Hash([0; 32]), size: 0, mode, mtime_ns }
     }
+}
 
-    /// Leaves out the content of what the view shows as merged.
-    fn forget_merged(&mut self, in_view: Option<&Self>) {
-        if let (Self::File { mode, mtime_ns, .. }, Some(Self::File { content, .. })) =
-            (&*self, in_view)
+/// Leaves out of a disk the contents of what the view shows as merged.
+pub(super) fn forget_merged(disk: &mut BTreeMap<RelPath, Shown>, view: &BTreeMap<RelPath, Shown>) {
+    for (path, shown) in disk {
+        if let (Shown::File { mode, mtime_ns, .. }, Some(Shown::File { content, .. })) =
+            (&*shown, view.get(path))
             && content.0 == [0; 32]
         {
-            *self = Self::merged(*mode, *mtime_ns);
+            *shown = Shown::merged(*mode, *mtime_ns);
         }
     }
 }
@@ -189,9 +191,7 @@ impl World {
                 let apart = differences(&first, &disk);
                 return self.fail(format!("the disks of 0 and {device} differ: {apart}"));
             }
-            for (path, shown) in &mut disk {
-                shown.forget_merged(view.get(path));
-            }
+            forget_merged(&mut disk, view);
             if disk != *view {
                 let apart = differences(view, &disk);
                 return self.fail(format!("view and disk of {device} differ: {apart}"));

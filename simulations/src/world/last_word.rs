@@ -7,7 +7,7 @@ use dunlin_index::RelPath;
 use dunlin_tree::fs::UserOp;
 
 use super::World;
-use super::checks::{Shown, differences};
+use super::checks::{Shown, differences, forget_merged};
 use crate::random::Random;
 use crate::user::Deed;
 
@@ -48,7 +48,9 @@ impl World {
         let expected = if self.held_undone { before } else { after };
         for device in 0..self.devices.len() {
             let view = self.view(device).unwrap_or_default();
-            for (what, there) in [("view", view), ("disk", self.disk(device))] {
+            let mut disk = self.disk(device);
+            forget_merged(&mut disk, &view);
+            for (what, there) in [("view", view), ("disk", disk)] {
                 if by_plain_names(&there) != by_plain_names(&expected) {
                     let apart = differences(&expected, &there);
                     let why = format!("after {path} was deleted, the {what} of {device}: {apart}");
