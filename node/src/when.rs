@@ -41,8 +41,13 @@ fn local_ms(local: DateTime, zone: &TimeZone) -> Option<i64> {
 
 /// A time of the API, in this machine's time zone, to the second.
 pub(crate) fn show(rfc3339: &str) -> String {
+    show_in(rfc3339, &TimeZone::system())
+}
+
+/// As [`show`], in a given time zone.
+pub(crate) fn show_in(rfc3339: &str, zone: &TimeZone) -> String {
     match rfc3339.parse::<Timestamp>() {
-        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => rfc3339.to_owned(),
     }
 }

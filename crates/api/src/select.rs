@@ -84,7 +84,7 @@ fn lexically_normal(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_engine::types::{DeviceStatus, FolderState, FolderStatus};
+    use dunlin_engine::types::{DeviceStatus, FolderStatus};
 
     use super::*;
 
@@ -129,18 +129,8 @@ mod tests {
             name: name.into(),
             path: format!("/{name}"),
             tier: "write".into(),
-            state: FolderState::Idle,
-            error: None,
-            files: 0,
-            dirs: 0,
-            bytes: 0,
-            need_files: 0,
-            need_bytes: 0,
-            conflicts: 0,
-            sent_bytes: 0,
-            received_bytes: 0,
             devices,
-            problems: Vec::new(),
+            ..FolderStatus::default()
         };
         Status {
             device: "12Own".into(),

@@ -30,7 +30,7 @@ pub struct Status {
 }
 
 /// One folder in [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FolderStatus {
     /// The folder's name on this device.
     pub name: String,
@@ -66,10 +66,11 @@ pub struct FolderStatus {
 }
 
 /// What a folder is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FolderState {
     /// Nothing to do.
+    #[default]
     Idle,
     /// Looking at the disk.
     Scanning,

@@ -7,7 +7,6 @@ use dunlin_api::wire::Resolve;
 use dunlin_api::{Client, Content};
 use dunlin_engine::conflict::{ConflictInfo, ConflictSide, Keep};
 use dunlin_engine::types::Status;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::mergetool;
@@ -16,6 +15,7 @@ use crate::context::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::offline;
 use crate::output::{self, Cell, Look, head};
+use crate::when;
 
 pub(crate) async fn run(context: &Context, command: Conflict) -> Result<Exit, Failure> {
     match command {
@@ -63,7 +63,7 @@ async fn show(context: &Context, path: &Path, base: Option<&Path>) -> Result<Exi
     context.output.table(&rows(&status, std::slice::from_ref(&conflict), &here, &zone))?;
     context.output.text(&match &conflict.base {
         Some(base) => {
-            let modified = base.modified.as_deref().map(|time| when(time, &zone));
+            let modified = base.modified.as_deref().map(|time| when::show_in(time, &zone));
             let of = modified.map(|time| format!(", of {time}")).unwrap_or_default();
             format!("All versions came from one of {}{of}.", output::bytes(base.size))
         }
@@ -217,7 +217,9 @@ fn rows(
             rows.push(vec![
                 Cell::plain(&format!("{indent}{path}")),
                 Cell::plain(&device(side)),
-                Cell::plain(&side.modified.as_deref().map(|t| when(t, zone)).unwrap_or_default()),
+                Cell::plain(
+                    &side.modified.as_deref().map(|t| when::show_in(t, zone)).unwrap_or_default(),
+                ),
                 size(side),
                 Cell::plain(if first { base } else { "" }),
             ]);
@@ -244,18 +246,10 @@ fn size(side: &ConflictSide) -> Cell {
     }
 }
 
-/// A time for a person.
-fn when(time: &str, zone: &TimeZone) -> String {
-    match time.parse::<Timestamp>() {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-        Err(_) => time.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use dunlin_engine::conflict::ConflictBase;
-    use dunlin_engine::types::{FolderState, FolderStatus};
+    use dunlin_engine::types::FolderStatus;
 
     use super::*;
 
@@ -280,18 +274,8 @@ mod tests {
             name: "Sync".into(),
             path: "/home/me/Sync".into(),
             tier: "write".into(),
-            state: FolderState::Idle,
-            error: None,
-            files: 0,
-            dirs: 0,
-            bytes: 0,
-            need_files: 0,
-            need_bytes: 0,
             conflicts: 2,
-            sent_bytes: 0,
-            received_bytes: 0,
-            devices: Vec::new(),
-            problems: Vec::new(),
+            ..FolderStatus::default()
         };
         let status = Status { folders: vec![folder], ..Status::default() };
         let link = ConflictSide {

@@ -159,14 +159,13 @@ mod tests {
             need_files: 1,
             need_bytes: 4_096,
             conflicts: 2,
-            sent_bytes: 0,
-            received_bytes: 0,
             devices: vec![
                 device("nas", true, true, None),
                 device("", true, false, None),
                 device("phone", false, false, Some("2026-11-21T08:00:00Z")),
             ],
             problems: vec![Problem { path: "a\nb".into(), reason: "a line break".into() }],
+            ..FolderStatus::default()
         };
         Status {
             device: "12D3KooWOwn".into(),

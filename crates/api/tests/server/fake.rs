@@ -10,8 +10,8 @@ use dunlin_engine::conflict::ConflictInfo;
 use dunlin_engine::limits::{DeviceLimit, LimitChange, LimitStatus};
 use dunlin_engine::settings::{FolderSetting, Origin, SettingChange, SettingValue};
 use dunlin_engine::types::{
-    Check, DeviceStatus, Event, FolderInfo, FolderState, FolderStatus, PathHistory, RestoreReport,
-    Status, VerifyReport, WaitOutcome,
+    Check, DeviceStatus, Event, FolderInfo, FolderStatus, PathHistory, RestoreReport, Status,
+    VerifyReport, WaitOutcome,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -75,18 +75,11 @@ impl Control for Fake {
             name: "My files".into(),
             path: "/srv/my files".into(),
             tier: "write".into(),
-            state: FolderState::Idle,
-            error: None,
             files: 3,
             dirs: 1,
             bytes: 12,
-            need_files: 0,
-            need_bytes: 0,
-            conflicts: 0,
-            sent_bytes: 0,
-            received_bytes: 0,
             devices: vec![nas],
-            problems: Vec::new(),
+            ..FolderStatus::default()
         };
         let device = "12D3KooWOwn".into();
         Ok(Status { device, name: "laptop".into(), folders: vec![folder], ..Status::default() })
