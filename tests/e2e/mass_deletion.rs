@@ -30,22 +30,9 @@ fn delete_many(group: &Group, i: usize) {
 /// A is held and says so; B has everything.
 #[track_caller]
 fn assert_held(group: &Group, holds: &Snapshot) {
-    let folder = group.nodes[0].wait_state(State::Held);
-    let why = folder.error.expect("a held folder says why");
-    assert!(why.contains("approve") && why.contains("undo"), "not what to do: {why}");
-    group.nodes[0].cli(&["status", "--wait", "20"]).expect_explained(1);
+    group.nodes[0].assert_held();
     let there = Snapshot::of(&group.nodes[1].dir);
     assert_eq!(holds.difference(&there), None, "B lost something (left: what it had)");
-}
-
-/// Gives the user's word at node `i`.
-#[track_caller]
-fn say(group: &Group, i: usize, word: &str) {
-    let folder = group.nodes[i].dir.to_string_lossy().into_owned();
-    group.nodes[i].cli(&["folder", word, &folder]).expect_code(0);
-    wait_until("nobody holds it any more", || {
-        group.nodes.iter().all(|node| node.folder().state != State::Held)
-    });
 }
 
 #[track_caller]
@@ -64,7 +51,7 @@ fn a_mass_deletion_online_is_held_and_then_approved() {
     let (group, holds) = filled();
     delete_many(&group, 0);
     assert_held(&group, &holds);
-    say(&group, 0, "approve");
+    group.say(0, "approve");
     assert_deleted(&group);
     // What was deleted elsewhere is kept as a version, not thrown away.
     let kept = std::fs::read_dir(group.nodes[1].private().join("versions"));
@@ -82,7 +69,7 @@ fn a_mass_deletion_made_while_stopped_is_held_and_then_undone() {
     group.nodes[0].stop();
     group.nodes[0].restart();
     assert_held(&group, &holds);
-    say(&group, 0, "undo");
+    group.say(0, "undo");
     wait_until("all is back on A", || {
         holds.difference(&Snapshot::try_of(&group.nodes[0].dir).unwrap_or_default()).is_none()
     });
@@ -102,7 +89,7 @@ fn other_changes_go_through_while_a_mass_deletion_is_held() {
     write(group.nodes[0].at("from a"), "while held");
     wait_until("A's new file is on B", || exists(group.nodes[1].at("from a")));
     write(group.nodes[1].at("file 0"), "edited while its deletion is held");
-    say(&group, 0, "approve");
+    group.say(0, "approve");
     group.converge(&[0, 1]);
     for node in &group.nodes {
         assert_eq!(read(node.at("file 0")), b"edited while its deletion is held", "{}", node.name);
@@ -124,7 +111,7 @@ fn a_whole_folder_deleted_at_once_goes_nowhere_until_its_user_says_so() {
         remove_tree(group.nodes[0].at(format!("dir {dir}")));
     }
     assert_held(&group, &holds);
-    say(&group, 0, "undo");
+    group.say(0, "undo");
     group.converge(&[0, 1]);
     assert_eq!(holds.difference(&Snapshot::of(&group.nodes[0].dir)), None);
 }

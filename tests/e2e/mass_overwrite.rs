@@ -44,27 +44,14 @@ fn overwrite_many(group: &Group, i: usize) {
 /// Node `i` is held and says what to do.
 #[track_caller]
 fn assert_held(group: &Group, i: usize) {
-    let folder = group.nodes[i].wait_state(State::Held);
-    let why = folder.error.expect("a held folder says why");
-    assert!(why.contains("approve") && why.contains("undo"), "not what to do: {why}");
+    let why = group.nodes[i].assert_held();
     assert!(why.contains("replaced"), "not what happened: {why}");
-    group.nodes[i].cli(&["status", "--wait", "20"]).expect_explained(1);
 }
 
 /// How many of the overwritten files are as they were at node `i`.
 fn untouched(group: &Group, i: usize) -> u64 {
     let same = |file: &u64| read(group.nodes[i].at(name(*file))) == bytes(*file, len(*file));
     (0..OVERWRITTEN).filter(same).count() as u64
-}
-
-/// Gives the user's word at node `i`.
-#[track_caller]
-fn say(group: &Group, i: usize, word: &str) {
-    let folder = group.nodes[i].dir.to_string_lossy().into_owned();
-    group.nodes[i].cli(&["folder", word, &folder]).expect_code(0);
-    wait_until("nobody holds it any more", || {
-        group.nodes.iter().all(|node| node.folder().state != State::Held)
-    });
 }
 
 #[track_caller]
@@ -95,7 +82,7 @@ fn a_mass_overwrite_made_while_stopped_goes_nowhere_and_is_undone() {
         exists(group.nodes[0].at("from b")) && exists(group.nodes[1].at("from a"))
     });
     assert_eq!(untouched(&group, 1), OVERWRITTEN, "B has lost something");
-    say(&group, 0, "undo");
+    group.say(0, "undo");
     wait_until("all is back on A", || untouched(&group, 0) == OVERWRITTEN);
     for i in 0..2 {
         remove(group.nodes[i].at(if i == 0 { "from a" } else { "from b" }));
@@ -114,7 +101,7 @@ fn a_mass_overwrite_online_is_held_before_most_of_it_is_told_and_all_of_it_is_un
     overwrite_many(&group, 0);
     assert_held(&group, 0);
     assert!(untouched(&group, 1) >= OVERWRITTEN - 20, "B has {}", untouched(&group, 1));
-    say(&group, 0, "undo");
+    group.say(0, "undo");
     wait_until("all is back on both", || {
         untouched(&group, 0) == OVERWRITTEN && untouched(&group, 1) == OVERWRITTEN
     });
@@ -130,7 +117,7 @@ fn a_mass_overwrite_that_is_approved_goes_through() {
     overwrite_many(&group, 0);
     group.nodes[0].restart();
     assert_held(&group, 0);
-    say(&group, 0, "approve");
+    group.say(0, "approve");
     assert_overwritten(&group);
 }
 
@@ -145,7 +132,7 @@ fn a_device_that_holds_nothing_lets_it_go_and_the_next_one_holds_it() {
     group.nodes[0].restart();
     assert_held(&group, 1);
     assert_eq!(untouched(&group, 1), OVERWRITTEN, "B has lost something");
-    say(&group, 1, "approve");
+    group.say(1, "approve");
     assert_overwritten(&group);
 }
 
@@ -165,7 +152,7 @@ fn contents_under_new_names_are_a_mass_deletion() {
     let folder = group.nodes[0].wait_state(State::Held);
     assert!(folder.error.is_some_and(|why| why.contains("deleted")));
     assert_eq!(untouched(&group, 1), OVERWRITTEN, "B has lost something");
-    say(&group, 0, "undo");
+    group.say(0, "undo");
     wait_until("all is back on A", || {
         (0..OVERWRITTEN).all(|file| exists(group.nodes[0].at(name(file))))
     });

@@ -284,6 +284,15 @@ impl Node {
         found.unwrap_or_else(|| panic!("{} never got {state:?}, but {last:#?}", self.name))
     }
 
+    /// Waits until the folder is held, and returns why, as its user is told.
+    #[track_caller]
+    pub(crate) fn assert_held(&self) -> String {
+        let why = self.wait_state(State::Held).error.expect("a held folder says why");
+        assert!(why.contains("approve") && why.contains("undo"), "not what to do: {why}");
+        self.cli(&["status", "--wait", "20"]).expect_explained(1);
+        why
+    }
+
     /// Waits, as a script would, until the node says that all is in sync.
     #[track_caller]
     pub(crate) fn wait_in_sync(&self) {
@@ -449,6 +458,16 @@ impl Group {
         wait_until(&format!("{} is connected with {count}", self.nodes[i].name), || {
             let devices = self.nodes[i].folder().devices;
             devices.iter().filter(|device| device.connected).count() >= count
+        });
+    }
+
+    /// Has the user of node `i` approve or undo what is held there.
+    #[track_caller]
+    pub(crate) fn say(&self, i: usize, word: &str) {
+        let folder = self.nodes[i].dir.to_string_lossy().into_owned();
+        self.nodes[i].cli(&["folder", word, &folder]).expect_code(0);
+        wait_until("nobody holds it any more", || {
+            self.nodes.iter().all(|node| node.folder().state != State::Held)
         });
     }
 

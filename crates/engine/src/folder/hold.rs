@@ -215,10 +215,12 @@ impl Held {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.local.is_empty()
-            && self.remote.is_empty()
-            && self.overwritten.is_empty()
-            && self.arrived.is_empty()
+        self.local.is_empty() && self.remote.is_empty() && !self.has_overwrites()
+    }
+
+    /// Whether overwrites wait.
+    pub(super) fn has_overwrites(&self) -> bool {
+        !self.overwritten.is_empty() || !self.arrived.is_empty()
     }
 
     /// Forgets all, once the user has spoken.

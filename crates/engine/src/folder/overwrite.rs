@@ -287,20 +287,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Lets overwrites through that were held; `rows` of those made here, `arrived` of others.
+    /// Lets overwrites through that were held.
     pub(super) fn release_overwrites(
         &mut self,
-        rows: &BTreeSet<RowId>,
-        arrived: &BTreeSet<RowId>,
+        held: &Held,
         now: Millis,
     ) -> Result<(), IndexError> {
-        if rows.is_empty() && arrived.is_empty() {
+        if !held.has_overwrites() {
             return Ok(());
         }
         self.overwrites.excuse(now);
-        let (changes, _) = self.look_at_overwritten(rows, now)?;
+        let (changes, _) = self.look_at_overwritten(&held.overwritten, now)?;
         self.carry_out(changes, false, now);
-        for row in arrived {
+        for row in &held.arrived {
             let Some(row) = self.rows.get(*row)? else { continue };
             let items = self.index.items(row.item.entry)?;
             self.overwrites.cleared.extend(items.iter().filter_map(|item| item.key.dot));
@@ -313,15 +312,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// before as the beginning of the same burst. Where only deletions were held, edits stay.
     pub(super) fn take_back_overwrites(
         &mut self,
-        rows: &BTreeSet<RowId>,
-        arrived: &BTreeSet<RowId>,
+        held: &Held,
         now: Millis,
     ) -> Result<(), IndexError> {
-        if rows.is_empty() && arrived.is_empty() {
+        if !held.has_overwrites() {
             return Ok(());
         }
         let before = std::mem::take(&mut self.overwrites.before);
-        for row in rows {
+        for row in &held.overwritten {
             let Some(mut row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             match self.fs.stat(&path) {
@@ -338,10 +336,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         for (row, content) in before {
             let row = self.rows.get(row)?;
-            let Some(row) = row.filter(|row| !rows.contains(&row.id)) else { continue };
+            let Some(row) = row.filter(|row| !held.overwritten.contains(&row.id)) else { continue };
             self.write_anew(row, content, now)?;
         }
-        for row in arrived {
+        for row in &held.arrived {
             let Some(row) = self.rows.get(*row)? else { continue };
             let Some(root) = row.root else { continue };
             // It is still on this disk.

@@ -92,8 +92,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if held.is_empty() {
             return Ok(false);
         }
-        for row in held.local {
-            let Some(row) = self.rows.get(row)? else { continue };
+        for row in &held.local {
+            let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             // What has come back meanwhile was not deleted after all.
             if matches!(self.fs.stat(&path), Ok(None)) {
@@ -105,7 +105,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.insert(row.item.entry);
             }
         }
-        self.release_overwrites(&held.overwritten, &held.arrived, now)?;
+        self.release_overwrites(&held, now)?;
         self.released = !held.remote.is_empty();
         // The deletions get their numbers first, which the approval then covers.
         self.commit_local(Vec::new(), now);
@@ -129,14 +129,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if held.is_empty() {
             return Ok(false);
         }
-        self.take_back_overwrites(&held.overwritten, &held.arrived, now)?;
-        for row in held.local {
-            if let Some(row) = self.rows.get(row)? {
+        self.take_back_overwrites(&held, now)?;
+        for row in &held.local {
+            if let Some(row) = self.rows.get(*row)? {
                 self.forget_rows(&row)?;
             }
         }
-        for row in held.remote {
-            let Some(row) = self.rows.get(row)? else { continue };
+        for row in &held.remote {
+            let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             for key in tree_items(&self.rows, &row)? {
                 self.dirty.remove(&key.entry);

@@ -23,13 +23,19 @@ fn with_others(rig: &mut Rig) {
     rig.user(&UserOp::Mkdir(path("others/empty")));
 }
 
-#[test]
-fn an_edited_file_is_replaced_only_when_told() {
+/// A folder with a file `a` that was edited, and when it was not yet.
+fn edited() -> (Rig, Millis) {
     let mut rig = Rig::new();
     rig.write("a", b"old");
     let then = rig.now;
     rig.pass(5_000);
     rig.write("a", b"new");
+    (rig, then)
+}
+
+#[test]
+fn an_edited_file_is_replaced_only_when_told() {
+    let (rig, then) = edited();
     let plan = rig.folder.plan_restore(&wanted("a", Some(then), false)).expect("planned");
     assert_eq!((plan.targets.len(), plan.newer), (0, vec![path("a")]));
     let plan = rig.folder.plan_restore(&wanted("a", Some(then), true)).expect("planned");
@@ -109,11 +115,7 @@ fn put(rig: &mut Rig, target: &Target, content: &[u8]) -> Result<(), PutError> {
 
 #[test]
 fn what_is_put_in_place_is_a_local_change_and_keeps_what_it_replaces() {
-    let mut rig = Rig::new();
-    rig.write("a", b"old");
-    let then = rig.now;
-    rig.pass(5_000);
-    rig.write("a", b"new");
+    let (mut rig, then) = edited();
     let plan = rig.folder.plan_restore(&wanted("a", Some(then), true)).expect("planned");
     put(&mut rig, &plan.targets[0], b"old").expect("put");
     assert_eq!(rig.disk.content(&path("a")).as_deref(), Some(&b"old"[..]));
@@ -133,11 +135,7 @@ fn what_is_put_in_place_is_a_local_change_and_keeps_what_it_replaces() {
 
 #[test]
 fn what_changed_meanwhile_is_not_replaced() {
-    let mut rig = Rig::new();
-    rig.write("a", b"old");
-    let then = rig.now;
-    rig.pass(5_000);
-    rig.write("a", b"new");
+    let (mut rig, then) = edited();
     let plan = rig.folder.plan_restore(&wanted("a", Some(then), true)).expect("planned");
     rig.write("a", b"newest");
     let refused = put(&mut rig, &plan.targets[0], b"old");
