@@ -56,3 +56,102 @@ impl Context {
         self.0.is_empty()
     }
 }
+
+/// What the names of logs in [`Heads`] are hashed for.
+const LOG_TAG: &str = "dunlin index log tag v1";
+
+/// The name of a log in [`Heads`]: the first eight bytes of a BLAKE3 hash of its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+struct LogTag([u8; 8]);
+
+impl LogTag {
+    fn of(author: &Author) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(LOG_TAG);
+        hasher.update(author.device.as_bytes()).update(&author.epoch.to_le_bytes());
+        let mut tag = [0; 8];
+        hasher.finalize_xof().fill(&mut tag);
+        Self(tag)
+    }
+}
+
+/// A context as members tell it to each other: logs by short names, so that it is a quarter as long.
+///
+/// Two logs have one name by chance only, once in 2^64 pairs; a member who looks for a log with
+/// another's name has as much to try. What comes of it is that one of them is not repaired between
+/// two devices, which differ then, and find that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Heads(BTreeMap<LogTag, u64>);
+
+impl From<&Context> for Heads {
+    fn from(context: &Context) -> Self {
+        Self(context.0.iter().map(|(author, seq)| (LogTag::of(author), *seq)).collect())
+    }
+}
+
+impl Heads {
+    fn get(&self, tag: &LogTag) -> u64 {
+        self.0.get(tag).copied().unwrap_or(0)
+    }
+
+    /// Tells whether this one change is known.
+    pub fn covers(&self, dot: &Dot) -> bool {
+        dot.seq <= self.get(&LogTag::of(&dot.author))
+    }
+
+    /// Tells whether everything in `other` is known here.
+    pub fn covers_all(&self, other: &Self) -> bool {
+        other.0.iter().all(|(tag, seq)| *seq <= self.get(tag))
+    }
+
+    /// Gives how far each log is known, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.values().copied()
+    }
+
+    /// What is known here of the logs of `authors`.
+    pub fn of_authors(&self, authors: &Context) -> Context {
+        let mut known = Context::default();
+        for author in authors.0.keys() {
+            known.raise(*author, self.get(&LogTag::of(author)));
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_identity::DeviceId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few logs, so that contexts have some in common.
+    fn any_context() -> impl Strategy<Value = Context> {
+        prop::collection::btree_map((0..6_u8, 0..2_u64), 1..5_u64, 0..8).prop_map(|logs| {
+            let author =
+                |(device, epoch)| Author { device: DeviceId::from_bytes([device; 32]), epoch };
+            Context(logs.into_iter().map(|(log, seq)| (author(log), seq)).collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn heads_compare_as_their_contexts_do(one in any_context(), other in any_context()) {
+            let (heads, others) = (Heads::from(&one), Heads::from(&other));
+            prop_assert_eq!(heads.covers_all(&others), one.covers_all(&other));
+            prop_assert_eq!(heads == others, one == other);
+            for (author, seq) in other.iter() {
+                let dot = Dot { author: *author, seq };
+                prop_assert_eq!(heads.covers(&dot), one.covers(&dot));
+            }
+            // Of what is known there, all that can be named here.
+            let mut known = heads.of_authors(&other);
+            prop_assert!(one.covers_all(&known));
+            known.merge(&other);
+            let mut both = one;
+            both.merge(&other);
+            both.0.retain(|author, _| other.0.contains_key(author));
+            prop_assert_eq!(known, both);
+        }
+    }
+}

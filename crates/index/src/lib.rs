@@ -26,7 +26,7 @@ pub mod sync;
 #[cfg(test)]
 mod testing;
 
-pub use context::Context;
+pub use context::{Context, Heads};
 pub use error::{IndexError, MergeError};
 pub use ids::{Author, Dot, EntryId, Millis};
 pub use index::{

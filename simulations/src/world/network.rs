@@ -251,8 +251,8 @@ impl World {
 fn brief(message: &SyncMessage) -> String {
     let of = |bytes: &Vec<Vec<u8>>| bytes.iter().map(Vec::len).collect::<Vec<_>>();
     match message {
-        SyncMessage::State { context, fingerprint, need_files, .. } => {
-            let known: Vec<u64> = context.iter().map(|(_, seq)| seq).collect();
+        SyncMessage::State { heads, fingerprint, need_files, .. } => {
+            let known: Vec<u64> = heads.iter().collect();
             format!("state {known:?} {} need {need_files}", &fingerprint.to_string()[..8])
         }
         SyncMessage::Segments { segments, more } => format!("segments {:?} {more}", of(segments)),

@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 use dunlin_identity::Hash;
 
-use crate::context::Context;
+use crate::context::Heads;
 use crate::ids::Author;
 
 /// The most bytes of a [`SyncMessage::Push`] when encoded: it must fit a gossip message.
@@ -12,7 +12,7 @@ pub const PUSH_BYTES_MAX: usize = 30 * 1024;
 /// The most bytes of any encoded message.
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What two members of a folder tell each other.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -20,7 +20,7 @@ pub enum SyncMessage {
     /// What the sender knows and still needs: sent on connecting, now and then, and after merging.
     State {
         /// What the sender's index knows.
-        context: Context,
+        heads: Heads,
         /// The fingerprint of the sender's state; zero while it has uncommitted changes.
         fingerprint: Hash,
         /// The number of files whose content the sender still lacks on its disk.
