@@ -153,7 +153,9 @@ fn assert_saved(group: &Group, pattern: &Pattern, name: &str, text: &str) {
 fn git(dir: &Path, arguments: &[&str]) -> Result<String, String> {
     let mut git = Command::new("git");
     git.arg("-C").arg(dir).args(["-c", "user.name=A Name", "-c", "user.email=a@example.org"]);
-    // No housekeeping behind our back, and nobody's own settings.
+    // No housekeeping behind our back, and nobody's own settings. A question must not write to the
+    // index, which both sides would then have changed.
+    git.arg("--no-optional-locks");
     git.args(["-c", "gc.auto=0", "-c", "safe.directory=*", "-c", "init.defaultBranch=main"]);
     git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
     let output = git.args(arguments).output().map_err(|error| error.to_string())?;
