@@ -13,6 +13,7 @@
 //! | a directory that needs another look | 300 ms |
 //! | removed or moved away | 300 ms, or 0 ms when the name comes back |
 //! | moved here, over something known or from somewhere unknown | 0 ms |
+//! | a directory moved within the folder | 20 ms, together with the path that it came from |
 //! | moved here otherwise | together with the path that it came from |
 //! | written to | 1 s of quiet |
 //!
@@ -36,6 +37,10 @@ use crate::scan::LookAt;
 
 /// The window in which a name that vanished may come back, in milliseconds.
 pub const RENAME_WINDOW_MS: u64 = 300;
+/// How long a directory of whose move both halves were seen is waited with, in milliseconds. It is
+/// known by its inode and not by its name, so that the window would decide nothing; a few of them
+/// are often moved at once.
+pub const DIRECTORY_MOVE_MS: u64 = 20;
 /// Quiet after which a file that is still open for writing is looked at, in milliseconds.
 pub const QUIET_MS: u64 = 1_000;
 /// Quiet after which a new file that nobody closes (a hard link has no close) is looked at.
@@ -134,12 +139,20 @@ enum Wait {
     Window,
 }
 
+/// The first half of a move.
+#[derive(Debug, Clone)]
+struct MovedAway {
+    at_ms: u64,
+    /// Where it was, if it is a directory.
+    directory: Option<RelPath>,
+}
+
 /// The state machine; see the module's documentation.
 #[derive(Debug, Default)]
 pub struct Settler {
     pending: BTreeMap<RelPath, Pending>,
-    /// The first halves of moves: when they came. Only numbers, so that it stays small.
-    cookies: BTreeMap<u32, u64>,
+    /// The first halves of moves.
+    cookies: BTreeMap<u32, MovedAway>,
     scan_all_ms: Option<u64>,
 }
 
@@ -177,7 +190,8 @@ impl Settler {
             RawKind::Remove => self.wait(path, now_ms, RENAME_WINDOW_MS, Wait::Window, is_dir),
             RawKind::MovedFrom(cookie) => {
                 if let Some(cookie) = cookie {
-                    self.remember(cookie, now_ms);
+                    let directory = is_dir.then(|| path.clone());
+                    self.remember(cookie, MovedAway { at_ms: now_ms, directory });
                 }
                 self.wait(path, now_ms, RENAME_WINDOW_MS, Wait::Window, is_dir);
             }
@@ -186,10 +200,17 @@ impl Settler {
                 let returns = self.pending.get(&path).is_some_and(|at| at.wait == Wait::Window);
                 match source {
                     // Both halves then become due at the same moment.
-                    Some(from_ms) if !returns && !known(&path) => {
-                        let left = (from_ms + RENAME_WINDOW_MS).saturating_sub(now_ms);
-                        self.wait(path, now_ms, left, Wait::Window, is_dir);
-                    }
+                    Some(away) if !returns && !known(&path) => match away.directory {
+                        Some(from) if is_dir => {
+                            for half in [from, path] {
+                                self.wait(half, now_ms, DIRECTORY_MOVE_MS, Wait::Window, true);
+                            }
+                        }
+                        _ => {
+                            let left = (away.at_ms + RENAME_WINDOW_MS).saturating_sub(now_ms);
+                            self.wait(path, now_ms, left, Wait::Window, is_dir);
+                        }
+                    },
                     _ => self.wait(path, now_ms, 0, Wait::Moment, is_dir),
                 }
             }
@@ -217,7 +238,7 @@ impl Settler {
             self.scan_all_ms = None;
             return Some(Due::ScanAll);
         }
-        self.cookies.retain(|_, from_ms| *from_ms + RENAME_WINDOW_MS > now_ms);
+        self.cookies.retain(|_, away| away.at_ms + RENAME_WINDOW_MS > now_ms);
         let due: Vec<LookAt> = (self.pending)
             .extract_if(.., |_, at| at.due_ms <= now_ms)
             .map(|(path, at)| LookAt { path, deep: at.deep, settled: at.wait == Wait::Window })
@@ -251,12 +272,12 @@ impl Settler {
         self.scan_all_ms = Some(now_ms + SCAN_ALL_MS);
     }
 
-    fn remember(&mut self, cookie: u32, now_ms: u64) {
+    fn remember(&mut self, cookie: u32, away: MovedAway) {
         if self.cookies.len() >= COOKIES_MAX {
             // Forgotten halves only cost the second half its wait.
             self.cookies.clear();
         }
-        self.cookies.insert(cookie, now_ms);
+        self.cookies.insert(cookie, away);
     }
 
     fn wait(&mut self, path: RelPath, now_ms: u64, delay_ms: u64, wait: Wait, deep: bool) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use dunlin_index::{RelPath, Storage};
+use dunlin_index::{Kind, RelPath, Storage};
 
 use super::walk::{fails_everywhere, walk_from};
 use super::{DirDiff, Enter, Observed, Obstacle, ScanError, diff_entry, kind_of};
@@ -45,6 +45,7 @@ pub fn look<S: Storage>(
         deep: BTreeSet::new(),
         observed: Vec::new(),
         followed: 0,
+        came: BTreeMap::new(),
     };
     let mut targets = BTreeMap::new();
     for at in paths {
@@ -72,6 +73,8 @@ struct Looker<'a, S: Storage> {
     observed: Vec<Observed>,
     /// How many of `observed` have had their inodes followed.
     followed: usize,
+    /// Rows of directories that have turned up at other paths.
+    came: BTreeMap<RelPath, RowId>,
 }
 
 impl<S: Storage> Looker<'_, S> {
@@ -137,7 +140,7 @@ impl<S: Storage> Looker<'_, S> {
             }
         };
         let is_dir = stat.map_or_else(
-            || row.as_ref().is_some_and(|row| row.kind == dunlin_index::Kind::Directory),
+            || row.as_ref().is_some_and(|row| row.kind == Kind::Directory),
             |stat| stat.kind == FileKind::Directory,
         );
         if self.ignore.is_ignored(&path, is_dir) {
@@ -198,13 +201,32 @@ impl<S: Storage> Looker<'_, S> {
                 continue;
             };
             let (path, stat) = (path.clone(), *stat);
+            if self.came_along(&path, &stat)? {
+                continue;
+            }
             for row in self.table.by_inode(stat.ino)? {
                 if let Some(old) = self.moved_from(&row, &path, &stat)? {
+                    if row.kind == Kind::Directory {
+                        self.came.insert(path.clone(), row.id);
+                    }
                     self.look_at(LookAt { path: old, deep: false, settled: true })?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether it is in a directory that has turned up here, as it was before: then its old path
+    /// went with the directory's.
+    fn came_along(&mut self, path: &RelPath, stat: &Stat) -> Result<bool, ScanError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(false) };
+        let Some(directory) = self.came.get(&parent) else { return Ok(false) };
+        let row = self.table.child(*directory, name)?;
+        let Some(row) = row.filter(|row| row.stat.ino == stat.ino) else { return Ok(false) };
+        if row.kind == Kind::Directory {
+            self.came.insert(path.clone(), row.id);
+        }
+        Ok(kind_of(stat) == Some(row.kind))
     }
 
     /// Where what was found may have stood before.

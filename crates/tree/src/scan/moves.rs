@@ -14,9 +14,10 @@
 //!    path has moved there. Symlinks are treated like files.
 //! 5. What is left over appeared or vanished.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dunlin_index::{Kind, Millis, RelPath, Storage};
+use dunlin_index::{Kind, Millis, RelPath, SafeName, Storage};
 
 use super::{Difference, Observed, ScanError, compare, kind_of};
 use crate::disk::{DiskTable, Row, RowId};
@@ -29,6 +30,9 @@ pub const YOUNG_MS: Millis = 10_000;
 
 /// Children of a directory that are tried as witnesses of its move.
 const WITNESSES_MAX: usize = 64;
+
+/// Rows of one directory that are kept in memory; those of a larger one are read one by one.
+const NEIGHBOURS_MAX: usize = 10_000;
 
 /// One thing that the user did.
 ///
@@ -161,6 +165,9 @@ struct Pairing<'a, S: Storage> {
     displaced: BTreeSet<RowId>,
     decisions: BTreeMap<RelPath, Decision>,
     memo: HashMap<RowId, Whereabouts>,
+    /// The rows in the directory that was asked about last, since paths come in order; none if they
+    /// are too many.
+    neighbours: RefCell<Option<(RowId, Option<HashMap<SafeName, Row>>)>>,
 }
 
 impl<'a, S: Storage> Pairing<'a, S> {
@@ -184,6 +191,7 @@ impl<'a, S: Storage> Pairing<'a, S> {
             displaced: BTreeSet::new(),
             decisions: BTreeMap::new(),
             memo: HashMap::new(),
+            neighbours: RefCell::new(None),
         };
         for item in observed {
             pairing.add(item);
@@ -268,7 +276,7 @@ impl<'a, S: Storage> Pairing<'a, S> {
     fn occupant(&self, path: &RelPath) -> Result<Option<Row>, ScanError> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
         if let Some(row) = self.placed.get(&parent) {
-            return Ok(self.table.child(*row, name)?);
+            return self.child(*row, name);
         }
         if self.seen.contains_key(&parent) {
             // A new directory: nothing in it can have a row yet.
@@ -277,6 +285,22 @@ impl<'a, S: Storage> Pairing<'a, S> {
         match self.seen.get(path).and_then(|seen| seen.row) {
             Some(row) => Ok(self.table.get(row)?),
             None => Ok(self.table.find(path)?),
+        }
+    }
+
+    /// The row that has this name in a directory. All rows of the directory are read with it, which
+    /// costs little more than one of them.
+    fn child(&self, directory: RowId, name: &SafeName) -> Result<Option<Row>, ScanError> {
+        let mut neighbours = self.neighbours.borrow_mut();
+        if neighbours.as_ref().is_none_or(|(of, _)| *of != directory) {
+            let page = self.table.children_page(directory, None, NEIGHBOURS_MAX)?;
+            let all = (page.len() < NEIGHBOURS_MAX)
+                .then(|| page.into_iter().map(|row| (row.name.clone(), row)).collect());
+            *neighbours = Some((directory, all));
+        }
+        match &*neighbours {
+            Some((_, Some(rows))) => Ok(rows.get(name).cloned()),
+            _ => Ok(self.table.child(directory, name)?),
         }
     }
 

@@ -88,6 +88,20 @@ fn both_halves_of_a_rename_come_together() {
 }
 
 #[test]
+fn a_directory_that_was_moved_waits_for_no_window() {
+    let mut settler = Settler::new();
+    let moved = |kind, at| RawEvent { is_dir: true, ..event(kind, at) };
+    settler.push(moved(RawKind::MovedFrom(Some(1)), "old"), 0, |_| true);
+    settler.push(moved(RawKind::MovedTo(Some(1)), "new"), 3, |_| false);
+    assert_eq!(Script(settler).run(), [at(3 + DIRECTORY_MOVE_MS, &["new", "old"])]);
+    // Out of the folder, or into it, there is one half alone.
+    let mut settler = Settler::new();
+    settler.push(moved(RawKind::MovedFrom(Some(1)), "out"), 0, |_| true);
+    settler.push(moved(RawKind::MovedTo(Some(2)), "in"), 0, |_| false);
+    assert_eq!(Script(settler).run(), [at(0, &["in"]), at(RENAME_WINDOW_MS, &["out"])]);
+}
+
+#[test]
 fn a_name_that_comes_back_is_an_edit_at_once() {
     let mut script = Script::new();
     // vim with a backup: f -> f~, a new f is written, f~ is removed.
@@ -158,7 +172,10 @@ proptest! {
     #[test]
     fn no_event_is_lost_or_late(
         events in proptest::collection::vec(
-            (0u64..700, kinds(), 0usize..6, any::<bool>(), proptest::bool::weighted(0.02)),
+            (
+                (0u64..700, kinds(), 0usize..6),
+                (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.02)),
+            ),
             1..60,
         )
     ) {
@@ -183,12 +200,12 @@ proptest! {
             }
             Ok(())
         };
-        for (gap, kind, name, known, overflow) in events {
+        for ((gap, kind, name), (known, is_dir, overflow)) in events {
             let until = now + gap;
             settle(&mut settler, &mut open, until)?;
             now = until;
             let kind = if overflow { RawKind::Overflow } else { kind };
-            settler.push(event(kind, names[name]), now, |_| known);
+            settler.push(RawEvent { is_dir, ..event(kind, names[name]) }, now, |_| known);
             open.entry(path(names[name])).or_insert(now);
         }
         settle(&mut settler, &mut open, u64::MAX)?;
