@@ -57,6 +57,7 @@ mod reconcile;
 mod recover;
 mod rows;
 mod settings;
+mod staging;
 mod sweep;
 #[cfg(test)]
 mod testing;

@@ -130,6 +130,10 @@ pub struct DiskTable<S: Storage> {
     overlay: Overlay<S>,
     counts: DiskCounts,
     next_id: u64,
+    /// No row with this number or a higher one was ever put.
+    unused_from: u64,
+    /// The row that was put last, if it was new then: no blocks are known of it.
+    newest: Option<RowId>,
     meta_dirty: bool,
 }
 
@@ -144,7 +148,8 @@ impl<S: Storage> DiskTable<S> {
             Some(bytes) => codec::decode_meta(&bytes)?,
             None => (DiskCounts::default(), 1),
         };
-        Ok(Self { overlay, counts, next_id, meta_dirty: false })
+        let unused_from = next_id;
+        Ok(Self { overlay, counts, next_id, unused_from, newest: None, meta_dirty: false })
     }
 
     /// Returns a number that no row has had before.
@@ -314,7 +319,8 @@ impl<S: Storage> DiskTable<S> {
         if row.id == RowId::ROOT || row.id == RowId::DETACHED || row.parent == RowId::DETACHED {
             return Err(DiskError::NoRow(row.id));
         }
-        let old = self.get(row.id)?;
+        let is_new = row.id.0 >= self.unused_from;
+        let old = if is_new { None } else { self.get(row.id)? };
         let moved = old.as_ref().is_none_or(|old| old.parent != row.parent || old.name != row.name);
         if moved {
             self.check_place(row.id, row.parent, &row.name)?;
@@ -329,7 +335,9 @@ impl<S: Storage> DiskTable<S> {
             self.unlink(old);
         }
         self.link(row)?;
-        self.next_id = self.next_id.max(row.id.0.saturating_add(1));
+        self.unused_from = self.unused_from.max(row.id.0.saturating_add(1));
+        self.next_id = self.next_id.max(self.unused_from);
+        self.newest = is_new.then_some(row.id);
         Ok(())
     }
 

@@ -201,6 +201,19 @@ pub trait Fs: Send + Sync {
     /// [`FsErrorKind::NoSpace`] when the file is new and `size_hint` bytes are not free.
     fn temp_create(&self, temp: &TempName, size_hint: u64) -> Result<Box<dyn WriteAt>, FsError>;
 
+    /// Writes a small content into the temporary file of that name, made or emptied for it, with its
+    /// permission bits and its mtime in nanoseconds since 1970. It is not durable yet.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NoSpace`] and whatever else the disk reports.
+    fn temp_write(
+        &self,
+        temp: &TempName,
+        content: &[u8],
+        mode: u32,
+        mtime_ns: i64,
+    ) -> Result<(), FsError>;
+
     /// Removes a temporary file; it may be missing.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use dunlin_tree::fs::{Fs, FsError};
 use serde::{Deserialize, Serialize};
 
 use super::Folder;
-use super::reconcile::SYNC_EACH_MAX;
+use super::staging::SYNC_EACH_MAX;
 
 /// When others are told of what the user has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

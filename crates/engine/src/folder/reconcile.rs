@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
 use dunlin_index::{Content, Dot, EntryId, Item, Kind, Millis, RelPath, SafeName, Storage};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{
-    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName, WriteAt,
+    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName,
 };
 
 use super::error::Blocked;
@@ -20,6 +21,7 @@ use super::observe::aside_name;
 use super::rows::{
     holds, is_below, new_row, path_in, path_of, row_of_directory, set_content, total,
 };
+use super::staging::{self, Staged};
 use super::texts::Prepared;
 use super::{Folder, Held};
 use crate::history::How;
@@ -28,20 +30,8 @@ use crate::types::Event;
 
 /// More passes than this in one go are left for later, so that events are not starved.
 const PASSES_MAX: usize = 32;
-/// Up to this many files are made durable one by one; more, all at once.
-pub(super) const SYNC_EACH_MAX: usize = 4;
 /// A chain of renames longer than this is done over several passes, to bound the stack.
 pub(super) const DEPTH_MAX: usize = 64;
-
-/// A content that is staged and waits to be put in place.
-struct Staged {
-    item: Item,
-    row: Option<Row>,
-    temp: TempName,
-    hash: Option<FileHash>,
-    /// What a text is made of.
-    base: Option<Base>,
-}
 
 #[derive(Default)]
 pub(super) struct Pass {
@@ -49,6 +39,8 @@ pub(super) struct Pass {
     visited: BTreeSet<EntryId>,
     pub(super) depth: usize,
     staged: Vec<Staged>,
+    /// Bytes of the contents in `staged` that are in memory only.
+    unwritten: usize,
     /// Texts that are ready, by their roots.
     pub(super) texts: BTreeMap<Hash, Prepared>,
     pub(super) deletions: Vec<Row>,
@@ -346,7 +338,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         }
         if !holds(&row, &item.content) {
-            return self.stage(item, Some(row), pass);
+            return self.stage(item, Some(row), pass, now);
         }
         let before = row.clone();
         if row.item != item.key {
@@ -422,7 +414,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         };
         if item.kind != Kind::Directory {
-            return self.stage(item, None, pass);
+            return self.stage(item, None, pass, now);
         }
         if !self.clear((parent, &item.name), None, pass, now)? {
             pass.again.insert(entry);
@@ -453,72 +445,67 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Brings an item's content into a temporary file if it can be had here; otherwise notes that
+    /// Has an item's content put into a temporary file if it can be had here; otherwise notes that
     /// it is wanted.
-    fn stage(&mut self, item: Item, row: Option<Row>, pass: &mut Pass) -> Result<(), Blocked> {
+    fn stage(
+        &mut self,
+        item: Item,
+        row: Option<Row>,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
         let temp = temp_for(&item);
-        let (root, size) = match &item.content {
+        let mut staged = Staged { item, row, temp, data: None, hash: None, base: None };
+        let (root, size) = match &staged.item.content {
             Content::Symlink { target } => {
-                self.fs.temp_symlink(&temp, target)?;
-                pass.staged.push(Staged { item, row, temp, hash: None, base: None });
+                self.fs.temp_symlink(&staged.temp, target)?;
+                pass.staged.push(staged);
                 return Ok(());
             }
             Content::File { root, size, .. } => (*root, *size),
             Content::Directory => {
-                pass.again.insert(item.key.entry);
+                pass.again.insert(staged.item.key.entry);
                 return Ok(());
             }
         };
-        if let Some(prepared) = pass.texts.get(&root).cloned() {
-            return self.stage_text(item, row, prepared, pass);
+        if let Some(prepared) = pass.texts.get(&root) {
+            staged.hash = prepared.hash();
+            staged.base = Some(prepared.base.clone());
+            staged.data = Some(prepared.text.clone());
+        } else if size > SMALL_MAX {
+            let Some((temp, hash)) = self.needs.take_ready(&root) else {
+                self.needs.want(root, size, staged.item.key.entry);
+                return Ok(());
+            };
+            (staged.temp, staged.hash) = (temp, Some(hash));
+        } else {
+            let Some(data) = self.small_content(&root, size)? else {
+                self.needs.want(root, size, staged.item.key.entry);
+                return Ok(());
+            };
+            staged.base = Base::of_fresh(&staged.item, &data);
+            staged.data = Some(data);
         }
-        if size > SMALL_MAX {
-            match self.needs.take_ready(&root) {
-                Some((temp, hash)) => {
-                    let hash = Some(hash);
-                    pass.staged.push(Staged { item, row, temp, hash, base: None });
-                }
-                None => self.needs.want(root, size, item.key.entry),
-            }
-            return Ok(());
+        pass.unwritten += staged.data.as_ref().map_or(0, Bytes::len);
+        pass.staged.push(staged);
+        if pass.unwritten >= staging::UNWRITTEN_BYTES_MAX {
+            self.write_staged(pass, now)?;
         }
-        let Some(data) = self.small_content(&root, size)? else {
-            self.needs.want(root, size, item.key.entry);
-            return Ok(());
-        };
-        self.write_temp(&temp, &item, &data)?;
-        let base = Base::of_fresh(&item, &data);
-        pass.staged.push(Staged { item, row, temp, hash: None, base });
         Ok(())
     }
 
-    /// Writes a content that is in memory into a temporary file.
-    fn write_temp(&self, temp: &TempName, item: &Item, data: &[u8]) -> Result<(), Blocked> {
-        let size = data.len() as u64;
-        // What an earlier run left there may be longer.
-        let file = self.fs.temp_create(temp, size)?;
-        if file.stat()?.size > 0 {
-            file.set_len(0)?;
+    /// Writes what is staged in memory into the temporary files.
+    fn write_staged(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        pass.unwritten = 0;
+        let failures = staging::write_all(&*self.fs, &mut pass.staged, self.scan_threads);
+        for (entry, error) in failures {
+            if error.kind().pauses_folder() {
+                return Err(error.into());
+            }
+            pass.staged.retain(|staged| staged.item.key.entry != entry || staged.data.is_none());
+            self.path_problem(&error);
+            self.retry_later(entry, now);
         }
-        file.write_at(data, 0)?;
-        // Zeros at the end are left out as a hole.
-        file.set_len(size)?;
-        Ok(dress(&*file, item)?)
-    }
-
-    /// Brings a text that was made of its versions' states into a temporary file.
-    fn stage_text(
-        &mut self,
-        item: Item,
-        row: Option<Row>,
-        prepared: Prepared,
-        pass: &mut Pass,
-    ) -> Result<(), Blocked> {
-        let temp = temp_for(&item);
-        self.write_temp(&temp, &item, &prepared.text)?;
-        let hash = prepared.hash();
-        let base = Some(prepared.base);
-        pass.staged.push(Staged { item, row, temp, hash, base });
         Ok(())
     }
 
@@ -539,25 +526,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Makes what is staged durable and puts it in place.
     fn put_in_place(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        self.write_staged(pass, now)?;
         let staged = std::mem::take(&mut pass.staged);
-        let one_by_one = staged.len() <= SYNC_EACH_MAX;
-        for staged in &staged {
-            // A small file was dressed when it was written.
-            let small = staged.hash.is_none();
-            if staged.item.kind != Kind::File || (small && !one_by_one) {
-                continue;
-            }
-            let file = self.fs.temp_create(&staged.temp, 0)?;
-            if !small {
-                dress(&*file, &staged.item)?;
-            }
-            if one_by_one {
-                file.sync()?;
-            }
-        }
-        if !one_by_one {
-            self.fs.sync_all()?;
-        }
+        staging::make_durable(&*self.fs, &staged)?;
         for staged in staged {
             let entry = staged.item.key.entry;
             match self.install(staged, pass, now) {
@@ -572,7 +543,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn install(&mut self, staged: Staged, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        let Staged { item, row, temp, hash, base } = staged;
+        let Staged { item, row, temp, hash, base, .. } = staged;
         let entry = item.key.entry;
         let row = match row {
             Some(row) => self.rows.get(row.id)?,
@@ -747,15 +718,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             change: change.to_owned(),
         });
     }
-}
-
-/// Gives a file that is staged its mode and time.
-fn dress(file: &dyn WriteAt, item: &Item) -> Result<(), FsError> {
-    if let Content::File { mtime_ns, .. } = item.content {
-        file.set_mode(item.mode)?;
-        file.set_mtime(mtime_ns)?;
-    }
-    Ok(())
 }
 
 /// The temporary file of one value of one entry: always the same, so that a second attempt finds

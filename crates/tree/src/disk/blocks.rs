@@ -54,7 +54,9 @@ impl<S: Storage> DiskTable<S> {
         if !gapless {
             return Err(DiskError::Damaged("blocks of a file leave a gap"));
         }
-        self.remove_blocks(id, row.root)?;
+        if self.newest.take() != Some(id) {
+            self.remove_blocks(id, row.root)?;
+        }
         for (offset, block) in blocks.iter().rev() {
             // Backwards, so that of equal blocks in one file the first is remembered.
             let location = StoredLocation { offset: *offset, len: block.len };

@@ -165,6 +165,17 @@ impl<V: Volume> Folder<V> {
         }
     }
 
+    /// Opens a temporary file, and tells whether it was made.
+    fn open_temp(&self, place: Place<'_>) -> Result<(Box<dyn WriteAt>, bool), FsError> {
+        match self.volume.open_write(place) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.make_private_area()?;
+                self.volume.open_write(place)
+            }
+            other => other,
+        }
+    }
+
     /// Renames to a name that must be free; `Exists` when it is not.
     fn rename_new(&self, from: Place<'_>, to: Place<'_>) -> Result<(), FsError> {
         match self.volume.rename(from, to, RenameHow::NoReplace) {
@@ -306,18 +317,34 @@ impl<V: Volume> Fs for Folder<V> {
 
     fn temp_create(&self, temp: &TempName, size_hint: u64) -> Result<Box<dyn WriteAt>, FsError> {
         let place = Place::Temp(temp);
-        let (file, made) = match self.volume.open_write(place) {
-            Err(error) if error.kind() == Kind::NotFound => {
-                self.make_private_area()?;
-                self.volume.open_write(place)?
-            }
-            other => other?,
-        };
+        let (file, made) = self.open_temp(place)?;
         if made && size_hint > self.volume.space()?.free {
             self.volume.unlink(place)?;
             return Err(FsError::new(Kind::NoSpace, "make room for", place));
         }
         Ok(file)
+    }
+
+    fn temp_write(
+        &self,
+        temp: &TempName,
+        content: &[u8],
+        mode: u32,
+        mtime_ns: i64,
+    ) -> Result<(), FsError> {
+        // Few system calls, since there may be many thousand such files: a look for room, as for
+        // large ones, would only say earlier what the write says as well.
+        let (file, made) = self.open_temp(Place::Temp(temp))?;
+        if !made {
+            file.set_len(0)?;
+        }
+        file.write_at(content, 0)?;
+        if content.last() == Some(&0) {
+            // Zeros at the end may have been left out as a hole.
+            file.set_len(content.len() as u64)?;
+        }
+        file.set_mode(mode)?;
+        file.set_mtime(mtime_ns)
     }
 
     fn temp_remove(&self, temp: &TempName) -> Result<(), FsError> {
