@@ -2,6 +2,7 @@
 
 use crate::support::files::{bytes, read, write};
 use crate::support::node::Group;
+use crate::support::process::bytes_read;
 use crate::support::skipped;
 use crate::support::snapshot::Snapshot;
 use crate::support::wait::wait_until;
@@ -37,6 +38,36 @@ fn a_receiver_killed_in_the_middle_of_a_transfer_goes_on_where_it_was() {
     let after = group.nodes[1].folder().received_bytes;
     println!("{received} of {SIZE} bytes before the kill, {after} after");
     assert!(after > 0 && after <= SIZE as u64 - received * 3 / 4, "it began again: {after} bytes");
+}
+
+#[test]
+fn what_was_checked_and_durable_before_a_kill_is_not_read_again() {
+    const SIZE: usize = 160 << 20;
+    const BEFORE_KILL: u64 = 112 << 20;
+    let mut group = Group::pair();
+    group.wait_connected(1, 1);
+    group.network.limit(0, "400mbit");
+    let content = bytes(4, SIZE);
+    write(group.nodes[0].at("big"), &content);
+    let mut received = 0;
+    wait_until("most has arrived", || {
+        received = group.nodes[1].folder().received_bytes;
+        received >= BEFORE_KILL
+    });
+    group.nodes[1].kill9();
+    if received >= SIZE as u64 {
+        skipped("a kill in the middle", "needs namespaces and tc: all had arrived before");
+        return;
+    }
+    group.network.unlimit(0);
+    group.nodes[1].restart();
+    group.converge(&[0, 1]);
+    assert!(read(group.nodes[1].at("big")) == content, "the content is another");
+    let Some(again) = bytes_read(group.nodes[1].pid()) else {
+        return skipped("what was read", "needs Linux's accounting of I/O in /proc");
+    };
+    println!("{received} bytes before the kill, {again} read after it");
+    assert!(again < received / 2, "{again} of {received} bytes were read again");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use dunlin_index::Storage;
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 
+use crate::checkpoint::{self, BlockSet, Checkpoint};
 use crate::manifests::ManifestStore;
 use crate::partials::Partials;
 use crate::serve::{BlockReader, read_kept};
@@ -18,11 +19,21 @@ use crate::serve::{BlockReader, read_kept};
 /// A temporary file that is being filled.
 pub struct Assembly {
     file: Arc<dyn WriteAt>,
+    temp: TempName,
+    /// The blocks that are there, checked.
+    there: BlockSet,
     /// Where each block that is still missing belongs.
-    missing: BTreeMap<Hash, Vec<(u64, u32)>>,
+    missing: BTreeMap<Hash, Vec<Place>>,
     order: Vec<BlockRef>,
     /// Where others find what has come.
     partials: Arc<Partials>,
+}
+
+/// A place in the file, where a block belongs.
+struct Place {
+    number: usize,
+    offset: u64,
+    len: u32,
 }
 
 impl Drop for Assembly {
@@ -44,28 +55,40 @@ impl Assembly {
         temp: &TempName,
     ) -> Result<Self, FsError> {
         let file: Arc<dyn WriteAt> = Arc::from(fs.temp_create(temp, manifest.size)?);
-        let there = file.stat()?.size;
+        let before = file.stat()?;
+        // A database that cannot be read only means that what is there is hashed.
+        let known = checkpoint::recall(manifests, temp, &before).unwrap_or_default();
         file.set_len(manifest.size)?;
-        let partials = Arc::default();
-        let mut assembly = Self { file, missing: BTreeMap::new(), order: Vec::new(), partials };
+        let mut assembly = Self {
+            file,
+            temp: temp.clone(),
+            there: BlockSet::default(),
+            missing: BTreeMap::new(),
+            order: Vec::new(),
+            partials: Arc::default(),
+        };
         let mut local = BlockReader::new(fs, rows);
-        for (offset, block) in manifest.offsets() {
-            if is_hole(&block) && offset >= there {
-                // A new file reads as zeros there already.
-                continue;
-            }
-            let resumed = offset + u64::from(block.len) <= there && assembly.has(offset, &block)?;
-            if resumed
+        let mut holes = Holes { file: Arc::clone(&assembly.file), size: before.size, data: None };
+        for (number, (offset, block)) in manifest.offsets().enumerate() {
+            let hole = holes.cover(offset, block.len)?;
+            let had = match (known.contains(number), hole) {
+                (true, _) => true,
+                // What is no data reads as zeros.
+                (false, true) => is_hole(&block),
+                (false, false) => assembly.has(offset, &block)?,
+            };
+            if had
                 || assembly.copy_local(&mut local, offset, &block)?
                 || assembly.copy_kept(fs, manifests, offset, &block)?
             {
+                assembly.there.insert(number);
                 continue;
             }
             let places = assembly.missing.entry(block.hash).or_default();
             if places.is_empty() {
                 assembly.order.push(block);
             }
-            places.push((offset, block.len));
+            places.push(Place { number, offset, len: block.len });
         }
         Ok(assembly)
     }
@@ -125,9 +148,10 @@ impl Assembly {
     /// # Errors
     /// Whatever the disk reports.
     pub fn supply(&mut self, hash: &Hash, data: &Bytes) -> Result<(), FsError> {
-        for (offset, len) in self.missing.remove(hash).unwrap_or_default() {
+        for Place { number, offset, len } in self.missing.remove(hash).unwrap_or_default() {
             if data.len() == len as usize {
                 self.file.write_at(data, offset)?;
+                self.there.insert(number);
                 self.partials.add(&self.file, offset, BlockRef { hash: *hash, len });
             }
         }
@@ -149,11 +173,42 @@ impl Assembly {
         self.file.set_mtime(mtime_ns)
     }
 
-    /// Makes what is there durable, so that it counts when the file is taken up again.
+    /// What is there now; once it is saved, it counts without being hashed when the file is taken
+    /// up again.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let (file, temp) = (Arc::clone(&self.file), self.temp.clone());
+        Checkpoint { file, temp, blocks: self.there.clone() }
+    }
+
+    /// Makes what is there durable.
     ///
     /// # Errors
     /// Whatever the disk reports.
     pub fn sync(&self) -> Result<(), FsError> {
         self.file.sync()
+    }
+}
+
+/// Where a file had no data when it was taken up. Files on their way are mostly holes, and reading
+/// and hashing those would take longer than all else.
+struct Holes {
+    file: Arc<dyn WriteAt>,
+    /// Its length then.
+    size: u64,
+    /// The last answer: from where it was asked, and where the next data begins.
+    data: Option<(u64, u64)>,
+}
+
+impl Holes {
+    /// Whether all of a block that begins at `offset` lies in a hole, or behind the end.
+    fn cover(&mut self, offset: u64, len: u32) -> Result<bool, FsError> {
+        let end = offset + u64::from(len);
+        let answered = self.data.filter(|(from, next)| *from <= offset && offset < *next);
+        let next = match answered {
+            Some((_, next)) => next,
+            None => self.file.next_data(offset)?.unwrap_or(u64::MAX),
+        };
+        self.data = Some((offset, next));
+        Ok(end <= next || offset >= self.size)
     }
 }

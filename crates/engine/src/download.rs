@@ -9,6 +9,7 @@ use dunlin_index::{RelPath, Storage};
 use dunlin_transfer::{Fetched, Priority};
 use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::assemble::Assembly;
 use crate::folder::{Announce, LargeFile};
@@ -18,8 +19,9 @@ use crate::runner::Shell;
 const PIECES_AT_ONCE: usize = 256;
 /// Blocks that wait to be written, and that are written at a time.
 const BLOCKS_AT_ONCE: usize = 32;
-/// After this many bytes, what has come is made durable, so that it survives a crash.
-const SYNC_EVERY: u64 = 256 << 20;
+/// After this many bytes, what has come is made durable, while more comes: so that it survives a
+/// crash, and that little is left to be waited for at the end.
+const SAVE_EVERY: u64 = 32 << 20;
 
 /// Why a large file is not complete.
 #[derive(Debug, thiserror::Error)]
@@ -99,44 +101,88 @@ where
         }
     });
     let mut batch: Vec<Fetched> = Vec::new();
-    let mut unsynced = 0;
+    let mut saving = Saving::default();
     while fetched.recv_many(&mut batch, BLOCKS_AT_ONCE).await > 0 {
         let blocks = std::mem::take(&mut batch);
-        unsynced += blocks
-            .iter()
-            .filter_map(|got| got.data.as_ref().ok())
-            .map(|data| data.len() as u64)
-            .sum::<u64>();
-        let sync = unsynced >= SYNC_EVERY;
-        if sync {
-            unsynced = 0;
-        }
-        assembly = blocking(move || write_blocks(assembly, &blocks, sync)).await??;
+        saving.unsaved += bytes_of(&blocks);
+        assembly = blocking(move || write_blocks(assembly, &blocks)).await??;
+        saving.go_on(shell, &assembly).await?;
     }
     // It has ended, since it has dropped its end of the channel.
     let _ = task.await;
+    saving.finish(shell, &assembly).await?;
     if !assembly.is_complete() {
-        blocking(move || assembly.sync()).await??;
         return Err(DownloadError::Unavailable);
     }
-    blocking(move || assembly.sync()).await??;
     let blocks = manifest.offsets().collect();
     let hash = FileHash { root: file.root, size: file.size, blocks, manifest_blocks: pieces };
     Ok((file.temp, hash))
 }
 
-fn write_blocks(
-    mut assembly: Assembly,
-    blocks: &[Fetched],
-    sync: bool,
-) -> Result<Assembly, FsError> {
+/// Makes a file durable now and then, beside what goes on.
+#[derive(Default)]
+struct Saving {
+    /// Bytes that have come since the last time.
+    unsaved: u64,
+    under_way: Option<JoinHandle<Result<(), FsError>>>,
+}
+
+impl Saving {
+    /// Begins anew when the last time is over and enough has come since.
+    async fn go_on<F, S>(
+        &mut self,
+        shell: &Arc<Shell<F, S>>,
+        assembly: &Assembly,
+    ) -> Result<(), DownloadError>
+    where
+        F: Fs + 'static,
+        S: Storage + Clone + Sync + 'static,
+    {
+        let busy = self.under_way.as_ref().is_some_and(|last| !last.is_finished());
+        if self.unsaved < SAVE_EVERY || busy {
+            return Ok(());
+        }
+        self.wait().await?;
+        self.unsaved = 0;
+        let (checkpoint, shell) = (assembly.checkpoint(), Arc::clone(shell));
+        let save = move || checkpoint.save(&shell.manifests);
+        self.under_way = Some(tokio::task::spawn_blocking(save));
+        Ok(())
+    }
+
+    /// Makes all durable that has come.
+    async fn finish<F, S>(
+        mut self,
+        shell: &Arc<Shell<F, S>>,
+        assembly: &Assembly,
+    ) -> Result<(), DownloadError>
+    where
+        F: Fs + 'static,
+        S: Storage + Clone + Sync + 'static,
+    {
+        self.wait().await?;
+        let (checkpoint, shell) = (assembly.checkpoint(), Arc::clone(shell));
+        Ok(blocking(move || checkpoint.save(&shell.manifests)).await??)
+    }
+
+    async fn wait(&mut self) -> Result<(), DownloadError> {
+        match self.under_way.take() {
+            Some(last) => Ok(last.await.map_err(|_| DownloadError::Closed)??),
+            None => Ok(()),
+        }
+    }
+}
+
+fn bytes_of(blocks: &[Fetched]) -> u64 {
+    let there = blocks.iter().filter_map(|got| got.data.as_ref().ok());
+    there.map(|data| data.len() as u64).sum()
+}
+
+fn write_blocks(mut assembly: Assembly, blocks: &[Fetched]) -> Result<Assembly, FsError> {
     for got in blocks {
         if let Ok(data) = &got.data {
             assembly.supply(&got.hash, data)?;
         }
-    }
-    if sync {
-        assembly.sync()?;
     }
     Ok(assembly)
 }

@@ -5,6 +5,7 @@
 //! it a thread, [`node`] a home and a mesh, and [`pair`] a second directory on the same machine.
 
 pub mod assemble;
+pub mod checkpoint;
 pub mod clock;
 pub mod conflict;
 pub mod content;

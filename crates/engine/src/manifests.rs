@@ -12,10 +12,12 @@ use dunlin_blocks::{BLOCK_MAX, BlockRef, FileHash, Manifest};
 use dunlin_identity::Hash;
 use dunlin_index::{Batch, IndexError, Kind, RelPath, SafeName, Storage, StorageError};
 use dunlin_tree::disk::{DiskTable, RowId};
-use dunlin_tree::fs::VersionId;
+use dunlin_tree::fs::{TempName, VersionId};
 
 /// What the key of a kept block begins with, before its hash.
 const KEPT: &[u8] = b"kept";
+/// What the key of an unfinished file's checkpoint begins with, before its temporary name.
+const CHECKPOINT: &[u8] = b"checkpoint-";
 
 /// Where a block of a kept version is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,10 @@ impl KeptBlock {
 
 fn kept_key(hash: &Hash) -> Vec<u8> {
     [KEPT, &hash.0].concat()
+}
+
+fn checkpoint_key(temp: &TempName) -> Vec<u8> {
+    [CHECKPOINT, temp.as_str().as_bytes()].concat()
 }
 
 /// Pieces that are read at a time when sweeping.
@@ -135,6 +141,33 @@ impl<S: Storage> ManifestStore<S> {
                 self.storage.commit(batch)?;
             }
         }
+    }
+
+    /// Keeps, durably, what is known of an unfinished file.
+    pub(crate) fn put_checkpoint(
+        &self,
+        temp: &TempName,
+        record: Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.put(checkpoint_key(temp), record);
+        self.storage.commit(batch)?;
+        self.storage.flush()
+    }
+
+    /// What is known of an unfinished file.
+    pub(crate) fn checkpoint(&self, temp: &TempName) -> Result<Option<Vec<u8>>, StorageError> {
+        self.storage.get(&checkpoint_key(temp))
+    }
+
+    /// Forgets an unfinished file: it is in its place now, or gone.
+    pub(crate) fn forget_checkpoint(&self, temp: &TempName) -> Result<(), StorageError> {
+        if self.checkpoint(temp)?.is_none() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.delete(checkpoint_key(temp));
+        self.storage.commit(batch)
     }
 
     /// Deletes the pieces that no file of `rows` needs. Returns how many there were.

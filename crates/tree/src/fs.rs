@@ -50,6 +50,15 @@ pub trait ReadAt: Send + Sync {
     /// Whatever the disk reports.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, FsError>;
 
+    /// Where the first byte at or after `offset` is that is not in a hole; `None` if there is none.
+    /// Holes read as zeros. A file system that knows none says that all is data.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    fn next_data(&self, offset: u64) -> Result<Option<u64>, FsError> {
+        Ok(Some(offset))
+    }
+
     /// What the open file is now, wherever its name has gone.
     ///
     /// # Errors

@@ -331,7 +331,7 @@ impl World {
                 assembly.supply(&block.hash, &data)?;
             }
         }
-        assembly.sync()?;
+        assembly.checkpoint().save(&manifests)?;
         if !assembly.is_complete() {
             return Err(DownloadError::Unavailable);
         }

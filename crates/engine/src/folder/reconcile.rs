@@ -594,6 +594,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 };
                 self.rows.put(&row)?;
                 self.remember_blocks(row.id, &item.content, hash.as_ref())?;
+                if hash.is_some() {
+                    self.manifests.forget_checkpoint(&temp).map_err(storage)?;
+                }
                 match &base {
                     Some(base) => self.texts.put(row.id, base)?,
                     // What a text is made of is read from the file.

@@ -51,10 +51,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             // The mtime of a finished temporary file is the user's, not the time of writing: only
             // downloads, which are not finished, are judged by it.
             let given_up = old && temp.as_str().starts_with("file-") && self.needs.is_empty();
-            if (stray || given_up)
-                && let Err(error) = self.fs.temp_remove(&temp)
-            {
+            if !stray && !given_up {
+                continue;
+            }
+            if let Err(error) = self.fs.temp_remove(&temp) {
                 tracing::debug!(%error, "a temporary file stays");
+            }
+            if let Err(error) = self.manifests.forget_checkpoint(&temp) {
+                tracing::debug!(%error, "what was known of a temporary file stays");
             }
         }
     }

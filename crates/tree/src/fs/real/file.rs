@@ -80,6 +80,15 @@ impl ReadAt for RealFile {
         Ok(filled)
     }
 
+    fn next_data(&self, offset: u64) -> Result<Option<u64>, FsError> {
+        match rustix::fs::seek(&self.fd, SeekFrom::Data(offset)) {
+            Ok(data) => Ok(Some(data)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
+            Err(errno) => Err(failure("look for data in", &self.shown, errno)),
+        }
+    }
+
     fn stat(&self) -> Result<Stat, FsError> {
         stat_fd(&self.fd).map(|(stat, _)| stat).map_err(self.failed("look at"))
     }
