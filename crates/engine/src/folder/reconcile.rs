@@ -11,9 +11,7 @@ use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
 use dunlin_index::{Content, Dot, EntryId, Item, Kind, Millis, RelPath, SafeName, Storage};
 use dunlin_tree::disk::{Row, RowId};
-use dunlin_tree::fs::{
-    FileKind, Fs, FsError, FsErrorKind, Installed, Kept, Moved, Stat, TempName,
-};
+use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Installed, Kept, Moved, Stat, TempName};
 
 use super::error::Blocked;
 use super::history::End;
@@ -595,7 +593,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.rows.put(&row)?;
                 self.remember_blocks(row.id, &item.content, hash.as_ref())?;
                 if hash.is_some() {
-                    self.manifests.forget_checkpoint(&temp).map_err(storage)?;
+                    self.manifests.forget_checkpoint(&temp)?;
                 }
                 match &base {
                     Some(base) => self.texts.put(row.id, base)?,

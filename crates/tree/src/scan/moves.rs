@@ -148,6 +148,13 @@ enum Decision {
     Kept,
 }
 
+/// The rows in one directory.
+struct Neighbours {
+    directory: RowId,
+    /// None if they are too many.
+    rows: Option<HashMap<SafeName, Row>>,
+}
+
 struct Pairing<'a, S: Storage> {
     table: &'a DiskTable<S>,
     ignore: &'a IgnoreRules,
@@ -165,9 +172,8 @@ struct Pairing<'a, S: Storage> {
     displaced: BTreeSet<RowId>,
     decisions: BTreeMap<RelPath, Decision>,
     memo: HashMap<RowId, Whereabouts>,
-    /// The rows in the directory that was asked about last, since paths come in order; none if they
-    /// are too many.
-    neighbours: RefCell<Option<(RowId, Option<HashMap<SafeName, Row>>)>>,
+    /// The directory that was asked about last, since paths come in order.
+    neighbours: RefCell<Option<Neighbours>>,
 }
 
 impl<'a, S: Storage> Pairing<'a, S> {
@@ -292,14 +298,14 @@ impl<'a, S: Storage> Pairing<'a, S> {
     /// costs little more than one of them.
     fn child(&self, directory: RowId, name: &SafeName) -> Result<Option<Row>, ScanError> {
         let mut neighbours = self.neighbours.borrow_mut();
-        if neighbours.as_ref().is_none_or(|(of, _)| *of != directory) {
+        if neighbours.as_ref().is_none_or(|known| known.directory != directory) {
             let page = self.table.children_page(directory, None, NEIGHBOURS_MAX)?;
-            let all = (page.len() < NEIGHBOURS_MAX)
+            let rows = (page.len() < NEIGHBOURS_MAX)
                 .then(|| page.into_iter().map(|row| (row.name.clone(), row)).collect());
-            *neighbours = Some((directory, all));
+            *neighbours = Some(Neighbours { directory, rows });
         }
         match &*neighbours {
-            Some((_, Some(rows))) => Ok(rows.get(name).cloned()),
+            Some(Neighbours { rows: Some(rows), .. }) => Ok(rows.get(name).cloned()),
             _ => Ok(self.table.child(directory, name)?),
         }
     }
