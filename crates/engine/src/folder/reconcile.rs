@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use dunlin_blocks::{FileHash, SMALL_MAX};
 use dunlin_identity::Hash;
-use dunlin_index::{Content, Dot, EntryId, Item, Kind, Millis, RelPath, SafeName, Storage};
+use dunlin_index::{
+    Content, Dot, EntryId, Item, ItemKey, Kind, Millis, RelPath, SafeName, Storage,
+};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Installed, Kept, Moved, Stat, TempName};
 
@@ -39,6 +41,8 @@ pub(super) struct Pass {
     staged: Vec<Staged>,
     /// Bytes of the contents in `staged` that are in memory only.
     unwritten: usize,
+    /// What was staged in this pass.
+    coming: BTreeSet<ItemKey>,
     /// Texts that are ready, by their roots.
     pub(super) texts: BTreeMap<Hash, Prepared>,
     pub(super) deletions: Vec<Row>,
@@ -49,6 +53,13 @@ pub(super) struct Pass {
     pub(super) again: BTreeSet<EntryId>,
     /// Whether anything was done, so that trying again makes sense at once.
     pub(super) progress: bool,
+}
+
+impl Pass {
+    fn stage(&mut self, staged: Staged) {
+        self.coming.insert(staged.item.key);
+        self.staged.push(staged);
+    }
 }
 
 impl<F: Fs, S: Storage> Folder<F, S> {
@@ -156,11 +167,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         while !items.is_empty() && !rows.is_empty() {
             pairs.push((rows.remove(0), items.remove(0)));
         }
-        for (row, item) in pairs {
-            self.update(&row, item, pass, now)?;
-        }
+        // What is new may take the name of what becomes a conflict copy, which waits for it.
         for item in items {
             self.make(item, pass, now)?;
+        }
+        for (row, item) in pairs {
+            self.update(&row, item, pass, now)?;
         }
         for row in rows {
             if !self.give_to_successor(&row, pass, now)? {
@@ -312,6 +324,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         };
         if (row.parent, &row.name) != (parent, &item.name) {
+            if item.conflict && self.waits_for_successor(&row, pass, now)? {
+                return Ok(());
+            }
             let id = row.id;
             let moved = self.clear((parent, &item.name), Some(id), pass, now)?
                 && self.move_row(row, parent, item.name.clone(), pass, now)?;
@@ -323,6 +338,35 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return self.update_content(row, item, pass, now);
         }
         self.update_content(row, item, pass, now)
+    }
+
+    /// Whether what is to take a file's name has not come yet. One that becomes a conflict copy
+    /// keeps its name until then, so that the name is not empty for as long as fetching takes.
+    fn waits_for_successor(
+        &mut self,
+        row: &Row,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<bool, Blocked> {
+        let Some(directory) = self.shown_directory(row.parent)? else { return Ok(false) };
+        let Some(successor) = self.index.lookup(directory, &row.name)? else { return Ok(false) };
+        let entry = successor.key.entry;
+        let on_disk = self.rows.by_entry(entry)?;
+        let is_here = |other: &Row| entry != row.item.entry || other.item == successor.key;
+        if successor.kind != Kind::File || on_disk.iter().any(is_here) {
+            return Ok(false);
+        }
+        self.reconcile(entry, pass, now)?;
+        Ok(!pass.coming.contains(&successor.key))
+    }
+
+    /// The entry as which a directory on the disk is shown.
+    fn shown_directory(&self, directory: RowId) -> Result<Option<EntryId>, Blocked> {
+        if directory == RowId::ROOT {
+            return Ok(Some(EntryId::ROOT));
+        }
+        let Some(row) = self.rows.get(directory)? else { return Ok(None) };
+        Ok(Some(self.index.canonical(row.item.entry)?))
     }
 
     fn update_content(
@@ -457,7 +501,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let (root, size) = match &staged.item.content {
             Content::Symlink { target } => {
                 self.fs.temp_symlink(&staged.temp, target)?;
-                pass.staged.push(staged);
+                pass.stage(staged);
                 return Ok(());
             }
             Content::File { root, size, .. } => (*root, *size),
@@ -485,7 +529,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             staged.data = Some(data);
         }
         pass.unwritten += staged.data.as_ref().map_or(0, Bytes::len);
-        pass.staged.push(staged);
+        pass.stage(staged);
         if pass.unwritten >= staging::UNWRITTEN_BYTES_MAX {
             self.write_staged(pass, now)?;
         }
@@ -735,3 +779,6 @@ fn temp_for(item: &Item) -> TempName {
     TempName::parse(&format!("item-{entry:032x}-{value}"))
         .expect("hexadecimal and decimal digits make a legal name")
 }
+
+#[cfg(test)]
+mod tests;

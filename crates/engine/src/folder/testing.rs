@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use dunlin_identity::{DeviceKey, FolderKeys, Hash};
+use dunlin_identity::{DeviceId, DeviceKey, FolderKeys, Hash};
 use dunlin_index::storage::MemStore;
 use dunlin_index::{Config, KeyVerifier, Millis, RelPath};
 use dunlin_tree::disk::Row;
@@ -21,6 +21,7 @@ pub(crate) const DELAY_MS: Millis = 5_000;
 
 /// A device with one folder; its database outlives its process.
 pub(crate) struct Rig {
+    seed: u8,
     pub(crate) disk: Memory,
     pub(crate) folder: Folder<MemFs, MemStore>,
     pub(crate) now: Millis,
@@ -31,12 +32,18 @@ pub(crate) fn path(text: &str) -> RelPath {
     RelPath::parse(text).expect("a path")
 }
 
-fn keys() -> (FolderKeys, DeviceKey) {
-    (FolderKeys::create([7; 32]), DeviceKey::from_seed([8; 32]))
+/// The folder's keys, and those of one of its devices.
+fn keys(seed: u8) -> (FolderKeys, DeviceKey) {
+    (FolderKeys::create([7; 32]), DeviceKey::from_seed([seed; 32]))
 }
 
-fn open(disk: &Memory, spaces: &Spaces<MemStore>, now: Millis) -> Folder<MemFs, MemStore> {
-    let (keys, key) = keys();
+fn open(
+    seed: u8,
+    disk: &Memory,
+    spaces: &Spaces<MemStore>,
+    now: Millis,
+) -> Folder<MemFs, MemStore> {
+    let (keys, key) = keys(seed);
     let device = key.device();
     let config = Config {
         folder: keys.folder(),
@@ -65,8 +72,13 @@ fn open(disk: &Memory, spaces: &Spaces<MemStore>, now: Millis) -> Folder<MemFs, 
 impl Rig {
     /// An empty folder.
     pub(crate) fn new() -> Self {
+        Self::of_device(8)
+    }
+
+    /// The same folder, empty, on a device of its own.
+    pub(crate) fn of_device(seed: u8) -> Self {
         let fs = MemFs::new(1);
-        let (keys, key) = keys();
+        let (keys, key) = keys(seed);
         fs.init(&Marker::new(keys.folder(), key.device())).expect("an empty disk takes a folder");
         fs.sync_all().expect("a disk without faults can be synced");
         let disk = fs.volume().clone();
@@ -79,8 +91,8 @@ impl Rig {
             history: MemStore::new(),
             texts: MemStore::new(),
         };
-        let folder = open(&disk, &spaces, NOW);
-        let mut rig = Self { disk, folder, now: NOW, spaces };
+        let folder = open(seed, &disk, &spaces, NOW);
+        let mut rig = Self { seed, disk, folder, now: NOW, spaces };
         rig.pass(1_000);
         rig
     }
@@ -139,7 +151,32 @@ impl Rig {
             self.disk.heal();
         }
         self.now += 1_000;
-        self.folder = open(&self.disk, &self.spaces, self.now);
+        self.folder = open(self.seed, &self.disk, &self.spaces, self.now);
+    }
+
+    /// Connects with another device, and lets both hear of each other's changes; what they then ask
+    /// for is not answered.
+    pub(crate) fn meet(&mut self, other: &mut Self) {
+        self.folder.peer_up(other.device(), self.now);
+        other.folder.peer_up(self.device(), other.now);
+        while self.tell(other) | other.tell(self) {}
+    }
+
+    fn device(&self) -> DeviceId {
+        keys(self.seed).1.device()
+    }
+
+    /// Gives another device what there is to say; false when that was nothing.
+    fn tell(&mut self, other: &mut Self) -> bool {
+        let mut told = false;
+        while let Some(action) = self.folder.poll() {
+            if let Action::Send(_, message) | Action::Broadcast(message) = action {
+                let heard = other.folder.message(self.device(), message, other.now);
+                heard.expect("an honest message can be taken");
+                told = true;
+            }
+        }
+        told
     }
 
     /// A block, if this device can serve it.
