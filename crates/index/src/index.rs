@@ -47,7 +47,7 @@ use self::settings::SettingsState;
 use crate::context::Context;
 use crate::error::IndexError;
 use crate::ids::{Author, Dot, EntryId, Millis};
-use crate::item::Item;
+use crate::item::{Item, ItemKey};
 use crate::record::{Op, Place};
 use crate::storage::Storage;
 
@@ -233,6 +233,9 @@ pub struct Index<S: Storage> {
     /// A removal takes back records that had an effect: the state must be rebuilt.
     stale: bool,
     changed: BTreeSet<EntryId>,
+    /// Copies that the next local operation leaves where they are; see
+    /// [`leave_alone`](Self::leave_alone).
+    unseen: Vec<ItemKey>,
     /// Counts changes of the tree, so that cached views are known to be old.
     version: u64,
     cache: RefCell<ViewCache>,
@@ -265,6 +268,7 @@ impl<S: Storage> Index<S> {
             waiting: BTreeSet::new(),
             stale: false,
             changed: BTreeSet::new(),
+            unseen: Vec::new(),
             version: 0,
             cache: RefCell::default(),
         };
@@ -340,6 +344,17 @@ impl<S: Storage> Index<S> {
     /// Gives what this index was opened with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Keeps bytes of the caller's beside the staged changes: they become part of the storage with
+    /// them or not at all, in the place of those that were kept before.
+    pub fn keep_beside(&mut self, bytes: Vec<u8>) {
+        self.overlay.put(keys::BESIDE.to_vec(), bytes);
+    }
+
+    /// Gives what was kept beside the changes that were stored last.
+    pub fn kept_beside(&self) -> Result<Option<Vec<u8>>, IndexError> {
+        self.overlay.get(keys::BESIDE)
     }
 
     /// Makes the staged changes part of the storage, atomically, and durable when asked.

@@ -22,6 +22,7 @@ use crate::record::Place;
 
 pub(super) const META: &[u8] = b"m";
 pub(super) const PENDING: &[u8] = b"p";
+pub(super) const BESIDE: &[u8] = b"b";
 pub(super) const DISPLACED: &[u8] = b"d";
 pub(super) const HEADS: &[u8] = b"h";
 pub(super) const LOG: &[u8] = b"l";

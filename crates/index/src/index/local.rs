@@ -31,6 +31,8 @@ struct Target {
     dot: Option<Dot>,
     /// All entries that the item shows, the shown one first: equal files, united directories.
     all: Vec<EntryId>,
+    /// Copies that were left where they are.
+    unseen: Vec<ItemKey>,
 }
 
 /// A slot that shows more than one thing, as it is before an operation on one of them.
@@ -42,16 +44,28 @@ struct Beside<'a> {
     slot: &'a Slot,
     /// What the directory shows under derived names.
     copies: &'a [Item],
+    /// Those of them that are left where they are.
+    unseen: &'a [ItemKey],
 }
 
 impl Beside<'_> {
-    /// Gives where a content of an entry in the slot is shown: by itself, or by an equal one.
-    fn shown_at(&self, entry: &EntryId, group: &Group<'_>) -> Place {
+    /// Tells whether a content of an entry in the slot is left where it is.
+    fn is_unseen(&self, entry: &EntryId, group: &Group<'_>) -> bool {
+        self.shown_as(entry, group).is_some_and(|key| self.unseen.contains(&key))
+    }
+
+    /// Gives what shows a content of an entry in the slot: it itself, or an equal one.
+    fn shown_as(&self, entry: &EntryId, group: &Group<'_>) -> Option<ItemKey> {
         let itself = |shown: &&Shown| (&shown.id, &shown.dot) == (entry, &group.dot);
         let equal = |shown: &&Shown| shown.merged.is_empty() && group.shows(&shown.content);
         let values = &self.slot.values;
         let shown = values.iter().find(itself).or_else(|| values.iter().find(equal));
-        let key = shown.map(|shown| ItemKey { entry: shown.id, dot: Some(shown.dot) });
+        shown.map(|shown| ItemKey { entry: shown.id, dot: Some(shown.dot) })
+    }
+
+    /// Gives where a content of an entry in the slot is shown.
+    fn shown_at(&self, entry: &EntryId, group: &Group<'_>) -> Place {
+        let key = self.shown_as(entry, group);
         let copy = self.copies.iter().find(|item| Some(item.key) == key);
         copy.map_or_else(
             || self.place.clone(),
@@ -241,6 +255,24 @@ impl<S: Storage> Index<S> {
         Ok(equal)
     }
 
+    /// Names copies that are not on this device's disk: its user has not seen them, and its next
+    /// operation leaves them where they are instead of making them independent. They may be gone
+    /// already where they were made, and to make them independent would bring them back.
+    pub fn leave_alone(&mut self, unseen: Vec<ItemKey>) {
+        self.unseen = unseen;
+    }
+
+    /// Tells whether a file or link lives on only because it was used, by this device among others:
+    /// whoever knew its contents has deleted them.
+    pub fn outlives_contents(&self, entry: EntryId) -> Result<bool, IndexError> {
+        let Some(rec) = self.entry(&entry)?.filter(|rec| rec.live && !rec.is_dir()) else {
+            return Ok(false);
+        };
+        let kept = |dot: &Dot| rec.is_present(dot) && !rec.disabled.contains(dot);
+        let used = |dot: &Dot| kept(dot) && dot.author.device == self.config.device;
+        Ok(!rec.values.iter().any(|(dot, _)| kept(dot)) && rec.presence.iter().any(used))
+    }
+
     /// Gives the entry that a value has become when it was made independent, if it was.
     pub fn promoted(&self, item: &ItemKey) -> Result<Option<EntryId>, IndexError> {
         let Some(rec) = self.entry(&item.entry)? else { return Ok(None) };
@@ -297,12 +329,14 @@ impl<S: Storage> Index<S> {
         let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
         for entry in target.all {
             let rec = self.known(entry)?;
+            let unseen = target.unseen.iter().filter(|key| key.entry == entry);
+            let unseen: Vec<Dot> = unseen.filter_map(|key| key.dot).collect();
             if rec.is_dir() {
                 self.delete_dir(now, entry)?;
             } else if entry == target.entry && rec.merges_unseen(&seen) {
                 self.delete_seen(now, entry, &seen)?;
             } else {
-                self.delete_entry(now, entry)?;
+                self.delete_all_but(now, entry, &rec.equal_to(&unseen))?;
             }
         }
         Ok(())
@@ -319,7 +353,17 @@ impl<S: Storage> Index<S> {
     }
 
     fn delete_entry(&mut self, now: Millis, entry: EntryId) -> Result<(), IndexError> {
-        let presence = self.known(entry)?.presence.clone();
+        self.delete_all_but(now, entry, &[])
+    }
+
+    fn delete_all_but(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        stay: &[Dot],
+    ) -> Result<(), IndexError> {
+        let rec = self.known(entry)?;
+        let presence = rec.presence.iter().filter(|dot| !stay.contains(dot)).copied().collect();
         self.log_local(now, Op::Delete { entry, presence })?;
         Ok(())
     }
@@ -369,6 +413,7 @@ impl<S: Storage> Index<S> {
 
     /// Makes what stands beside an item independent of it, and gives what an operation addresses.
     fn isolate(&mut self, now: Millis, item: &ItemKey) -> Result<Target, IndexError> {
+        let unseen = std::mem::take(&mut self.unseen);
         let rec = self.known(item.entry)?;
         if !rec.wanted() {
             return Err(IndexError::NotShown(item.entry));
@@ -382,16 +427,17 @@ impl<S: Storage> Index<S> {
             && self.claimants_in(&members, &place.name)?.len() == 1;
         if simple {
             let all = vec![item.entry];
-            return Ok(Target { entry: item.entry, dot: item.dot, all });
+            return Ok(Target { entry: item.entry, dot: item.dot, all, unseen });
         }
         let copies = self.copies(&members)?;
         let place = Place { parent: place.parent, name: place.name };
-        let beside = Beside { members: &members, place: &place, slot: &slot, copies: &copies };
+        let (members, copies) = (&*members, &**copies);
+        let beside = Beside { members, place: &place, slot: &slot, copies, unseen: &unseen };
         if rec.is_dir() {
             let all = slot.dirs.clone();
             self.free_losers(now, &beside)?;
             let entry = all.first().copied().unwrap_or(item.entry);
-            return Ok(Target { entry, dot: None, all });
+            return Ok(Target { entry, dot: None, all, unseen });
         }
         let dot = item.dot.ok_or(IndexError::NotShown(item.entry))?;
         let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(item.entry))?;
@@ -402,12 +448,12 @@ impl<S: Storage> Index<S> {
         if is_winner && slot.dirs.is_empty() {
             self.free_losers(now, &beside)?;
             // Entries whose first value is this content are all addressed, the named one first.
-            let claimants = self.claimants_in(&members, &place.name)?;
+            let claimants = self.claimants_in(members, &place.name)?;
             let alone = shown_alone(&rec, &dot);
             let mut all = alone.map_or_else(Vec::new, |it| equal_entries(&claimants, it));
             all.retain(|id| *id != item.entry);
             all.insert(0, item.entry);
-            return Ok(Target { entry: item.entry, dot: Some(dot), all });
+            return Ok(Target { entry: item.entry, dot: Some(dot), all, unseen });
         }
         self.isolate_loser(now, item.entry, dot, &beside)
     }
@@ -442,7 +488,8 @@ impl<S: Storage> Index<S> {
         // Of a text that is merged, another version than the one that the user saw may come first.
         let shown = self.known(target)?;
         let first = shown.groups().first().map(|group| group.dot);
-        Ok(Target { entry: target, dot: if target == entry { Some(dot) } else { first }, all })
+        let dot = if target == entry { Some(dot) } else { first };
+        Ok(Target { entry: target, dot, all, unseen: beside.unseen.to_vec() })
     }
 
     /// Gives an entry that stands beside a winner the name that it is shown under for its own. Left
@@ -470,11 +517,13 @@ impl<S: Storage> Index<S> {
             if rec.is_dir() {
                 continue;
             }
-            for group in rec.groups().iter().skip(1) {
+            let seen = |group: &&Group<'_>| !beside.is_unseen(&id, group);
+            for group in rec.groups().iter().skip(1).filter(seen) {
                 self.promote(now, id, group.dot, &beside.shown_at(&id, group))?;
             }
             // It loses its name but not its identity: it is moved to where it is shown.
-            let first = rec.groups().first().map(|first| beside.shown_at(&id, first));
+            let groups = rec.groups();
+            let first = groups.first().filter(seen).map(|first| beside.shown_at(&id, first));
             if let Some(place) = first.filter(|place| place != beside.place) {
                 self.move_entry(now, id, place)?;
             }
@@ -492,7 +541,8 @@ impl<S: Storage> Index<S> {
     ) -> Result<Vec<EntryId>, IndexError> {
         let rec = self.known(entry)?;
         let mut equal = Vec::new();
-        for group in rec.groups().iter().skip(1) {
+        let seen = |group: &&Group<'_>| !beside.is_unseen(&entry, group);
+        for group in rec.groups().iter().skip(1).filter(seen) {
             let promoted = self.promote(now, entry, group.dot, &beside.shown_at(&entry, group))?;
             if group.shows(content) {
                 equal.extend(promoted);

@@ -160,6 +160,73 @@ fn rule_4_what_equals_a_copy_is_deleted_with_it() {
 }
 
 #[test]
+fn rule_4_a_copy_that_was_not_seen_is_left_alone() {
+    for rename in [false, true] {
+        let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+        a.create("f", "old");
+        meet(&mut a, &mut b);
+        a.write("f", "one");
+        b.write("f", "two");
+        meet(&mut a, &mut b);
+        let copy = a.paths().into_iter().find(|path| path != "f").unwrap();
+        let unseen = a.item(&copy).unwrap();
+        a.index.leave_alone(vec![unseen.key]);
+        if rename {
+            a.rename("f", "g");
+        } else {
+            a.delete("f");
+        }
+        meet(&mut a, &mut b);
+        if rename {
+            assert_eq!(b.paths().len(), 2);
+            assert!(b.paths().iter().all(|path| path.starts_with('g')), "{:?}", b.paths());
+        } else {
+            assert_eq!(b.item("f").unwrap().content, unseen.content);
+            assert_eq!(b.paths(), ["f"]);
+        }
+        a.audit();
+    }
+}
+
+#[test]
+fn rule_5_who_moved_a_file_that_was_edited_and_deleted_elsewhere_knows_it() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    let key = a.create("f", "old");
+    meet(&mut a, &mut b);
+    a.write("f", "new");
+    a.delete("f");
+    b.rename("f", "g");
+    assert!(!b.index.outlives_contents(key.entry).unwrap());
+    meet(&mut a, &mut b);
+    assert!(b.index.outlives_contents(key.entry).unwrap());
+    assert!(!a.index.outlives_contents(key.entry).unwrap(), "it has not moved it");
+    assert!(b.has("new"));
+    b.index.write(b.now, &key, text("old")).unwrap();
+    b.commit();
+    meet(&mut a, &mut b);
+    assert!(a.has("old") && !a.has("new"));
+    assert_eq!(a.paths(), ["g"]);
+    assert!(!b.index.outlives_contents(key.entry).unwrap());
+}
+
+#[test]
+fn rule_6_what_was_deleted_with_its_directory_stays_away_when_the_rest_moves_out() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.mkdir("d");
+    a.create("d/f", "old");
+    meet(&mut a, &mut b);
+    a.write("d/f", "one");
+    a.delete("d");
+    b.write("d/f", "two");
+    meet(&mut a, &mut b);
+    assert!(a.has("two") && !a.has("one"));
+    a.rename("d/f", "f");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["d", "f"], "the directory was used");
+    assert!(b.has("two") && !b.has("one"));
+}
+
+#[test]
 fn rule_4_an_equal_file_that_is_parted_is_not_changed_with_the_other() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
     a.create("one", "same");
