@@ -17,6 +17,7 @@
 mod blocks;
 mod codec;
 mod overlay;
+mod redo;
 #[cfg(test)]
 mod tests;
 
@@ -134,6 +135,10 @@ pub struct DiskTable<S: Storage> {
     unused_from: u64,
     /// The row that was put last, if it was new then: no blocks are known of it.
     newest: Option<RowId>,
+    /// The number of the last changes that were kept elsewhere, too; see [`DiskTable::to_redo`].
+    redo: u64,
+    /// Whether nothing is spilled before the next write-back.
+    together: bool,
     meta_dirty: bool,
 }
 
@@ -144,12 +149,13 @@ impl<S: Storage> DiskTable<S> {
     /// Fails when the storage does, or when what it holds is not a table's header.
     pub fn open(storage: S) -> Result<Self, DiskError> {
         let overlay = Overlay::new(storage);
-        let (counts, next_id) = match overlay.get(codec::META_KEY)? {
+        let codec::Meta { counts, next_id, redo } = match overlay.get(codec::META_KEY)? {
             Some(bytes) => codec::decode_meta(&bytes)?,
-            None => (DiskCounts::default(), 1),
+            None => codec::Meta { counts: DiskCounts::default(), next_id: 1, redo: 0 },
         };
         let unused_from = next_id;
-        Ok(Self { overlay, counts, next_id, unused_from, newest: None, meta_dirty: false })
+        let (newest, together, meta_dirty) = (None, false, false);
+        Ok(Self { overlay, counts, next_id, unused_from, newest, redo, together, meta_dirty })
     }
 
     /// Returns a number that no row has had before.
@@ -412,17 +418,23 @@ impl<S: Storage> DiskTable<S> {
     /// # Errors
     /// Fails when the storage does; the changes stay staged then.
     pub fn write_back(&mut self, durable: bool) -> Result<(), DiskError> {
+        self.stage_meta();
+        self.together = false;
+        Ok(self.overlay.write_back(durable)?)
+    }
+
+    fn stage_meta(&mut self) {
         if self.meta_dirty {
-            self.overlay
-                .put(codec::META_KEY.to_vec(), codec::encode_meta(&self.counts, self.next_id));
+            let (counts, next_id, redo) = (self.counts, self.next_id, self.redo);
+            let meta = codec::Meta { counts, next_id, redo };
+            self.overlay.put(codec::META_KEY.to_vec(), codec::encode_meta(&meta));
             self.meta_dirty = false;
         }
-        Ok(self.overlay.write_back(durable)?)
     }
 
     /// Spills between operations, never inside one, so that what is stored is always whole.
     fn make_room(&mut self) -> Result<(), DiskError> {
-        if self.overlay.len() >= STAGED_KEYS_MAX {
+        if self.overlay.len() >= STAGED_KEYS_MAX && !self.together {
             self.write_back(false)?;
         }
         Ok(())

@@ -54,6 +54,15 @@ struct StoredStat {
 #[derive(Encode, Decode)]
 enum StoredMeta {
     V1 { files: u64, directories: u64, symlinks: u64, bytes: u64, next_id: u64 },
+    V2 { files: u64, directories: u64, symlinks: u64, bytes: u64, next_id: u64, redo: u64 },
+}
+
+/// The header of a table.
+pub(super) struct Meta {
+    pub(super) counts: DiskCounts,
+    pub(super) next_id: u64,
+    /// The number of the last changes that were kept elsewhere, too.
+    pub(super) redo: u64,
 }
 
 pub(super) fn encode<T: Encode>(value: &T) -> Vec<u8> {
@@ -139,14 +148,22 @@ pub(super) fn id_at_end(key: &[u8]) -> Result<RowId, DiskError> {
     }
 }
 
-pub(super) fn encode_meta(counts: &DiskCounts, next_id: u64) -> Vec<u8> {
-    let DiskCounts { files, directories, symlinks, bytes } = *counts;
-    encode(&StoredMeta::V1 { files, directories, symlinks, bytes, next_id })
+pub(super) fn encode_meta(meta: &Meta) -> Vec<u8> {
+    let DiskCounts { files, directories, symlinks, bytes } = meta.counts;
+    let (next_id, redo) = (meta.next_id, meta.redo);
+    encode(&StoredMeta::V2 { files, directories, symlinks, bytes, next_id, redo })
 }
 
-pub(super) fn decode_meta(bytes: &[u8]) -> Result<(DiskCounts, u64), DiskError> {
-    let StoredMeta::V1 { files, directories, symlinks, bytes, next_id } = decode(bytes)?;
-    Ok((DiskCounts { files, directories, symlinks, bytes }, next_id))
+pub(super) fn decode_meta(bytes: &[u8]) -> Result<Meta, DiskError> {
+    let (files, directories, symlinks, bytes, next_id, redo) = match decode(bytes)? {
+        StoredMeta::V1 { files, directories, symlinks, bytes, next_id } => {
+            (files, directories, symlinks, bytes, next_id, 0)
+        }
+        StoredMeta::V2 { files, directories, symlinks, bytes, next_id, redo } => {
+            (files, directories, symlinks, bytes, next_id, redo)
+        }
+    };
+    Ok(Meta { counts: DiskCounts { files, directories, symlinks, bytes }, next_id, redo })
 }
 
 pub(super) fn encode_row(row: &Row) -> Result<Vec<u8>, DiskError> {

@@ -31,6 +31,11 @@ impl<S: Storage> Overlay<S> {
         }
     }
 
+    /// Gives what is staged; no value stands for a key that is to be deleted.
+    pub(super) fn staged(&self) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &self.staged
+    }
+
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.staged.insert(key, Some(value));
     }

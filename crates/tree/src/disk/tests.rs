@@ -400,3 +400,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn changes_that_did_not_come_to_the_table_are_made_up_for_once() {
+    let store = MemStore::new();
+    let mut table = DiskTable::open(store.clone()).expect("a table in memory works");
+    table.put(&row(1, 0, "a", Kind::Directory)).expect("a table in memory works");
+    assert!(table.to_redo().is_some());
+    table.write_back(false).expect("a table in memory works");
+    assert_eq!(table.to_redo(), None, "nothing is staged");
+    table.keep_together();
+    table.put(&row(2, 1, "b", Kind::File)).expect("a table in memory works");
+    table.remove(RowId(2)).expect("a table in memory works");
+    table.put(&row(3, 1, "c", Kind::File)).expect("a table in memory works");
+    let kept = table.to_redo().expect("a table in memory works");
+
+    // The process ends before the table is written.
+    let mut table = DiskTable::open(store.clone()).expect("a table in memory works");
+    assert_eq!(table.get(RowId(3)).expect("a table in memory works"), None);
+    assert!(table.redo(&kept).expect("a table in memory works"));
+    assert_eq!(
+        table.get(RowId(3)).expect("a table in memory works"),
+        Some(row(3, 1, "c", Kind::File))
+    );
+    assert_eq!((table.counts().files, table.counts().directories), (1, 1));
+    assert_eq!(table.next_id(), RowId(4));
+    table.remove(RowId(3)).expect("a table in memory works");
+    table.write_back(false).expect("a table in memory works");
+
+    // What came to it, or what another table had, is left alone.
+    let mut table = DiskTable::open(store).expect("a table in memory works");
+    assert!(!table.redo(&kept).expect("a table in memory works"));
+    assert_eq!(table.get(RowId(3)).expect("a table in memory works"), None);
+    let mut other = DiskTable::open(MemStore::new()).expect("a table in memory works");
+    assert!(!other.redo(&kept).expect("a table in memory works"));
+    assert!(other.redo(b"nonsense").is_err());
+}
