@@ -115,7 +115,12 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     fs.write_marker(&Marker { epoch: index.author().epoch, sequence: IN_USE, ..marker })?;
     // A new epoch begins with this device's admission, which the others need before all else.
     index.commit(&*signer)?;
-    let rows = DiskTable::open(spaces.rows)?;
+    let mut rows = DiskTable::open(spaces.rows)?;
+    if let Some(changes) = index.kept_beside()?
+        && rows.redo(&changes)?
+    {
+        tracing::debug!("the last changes of the table of files are made up for");
+    }
     let manifests = ManifestStore::new(spaces.manifests);
     manifests.sweep(&rows)?;
     let log = HistoryLog::open(&*fs, spaces.history, seed)?;

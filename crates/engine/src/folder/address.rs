@@ -1,11 +1,14 @@
 //! What an act of the user's addresses, where the index and this disk are not of one mind yet.
 
-use dunlin_index::{EntryId, IndexError, Item, Millis, Storage};
+use dunlin_index::{Content, EntryId, IndexError, Item, Millis, Storage};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 
 use super::Folder;
-use super::rows::holds;
+use super::error::Blocked;
+use super::observe::file_content;
+use super::reconcile::Pass;
+use super::rows::{holds, path_of, row_of_item};
 
 impl<F: Fs, S: Storage> Folder<F, S> {
     /// The entry of the directory that a row is in, as it is on this disk.
@@ -19,10 +22,24 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
     }
 
+    /// Has the index do what the user does to a row to nothing else: not to copies that are not on
+    /// this disk, nor to what is shown as one with it and stands elsewhere.
+    pub(super) fn single_out(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+        self.part_from_equals(row, now)?;
+        let mut unseen = Vec::new();
+        for copy in self.index.conflict_of(&row.item)?.into_iter().flat_map(|found| found.copies) {
+            if row_of_item(&self.rows, &copy.key)?.is_none() {
+                unseen.push(copy.key);
+            }
+        }
+        self.index.leave_alone(unseen);
+        Ok(())
+    }
+
     /// What the index shows as one, because a move has brought equal contents under one name, may
     /// be two files on this disk yet: then what the user does to one of them must not be done to
     /// the other. The one goes back to where it stands.
-    pub(super) fn part_from_equals(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+    fn part_from_equals(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
         let equals = self.index.equals(&row.item)?;
         if equals.is_empty() {
             return Ok(());
@@ -44,6 +61,36 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let items = self.index.items(entry)?;
         if let Some(item) = items.iter().find(|item| holds(row, &item.content)) {
             row.item = item.key;
+        }
+        Ok(())
+    }
+
+    /// Whether the user has moved what others have deleted after they had edited it: what it was
+    /// last may be on no disk any more, since its own user has deleted it.
+    pub(super) fn outlives_others(&self, row: &Row, items: &[Item]) -> Result<bool, Blocked> {
+        let as_shown = matches!(items, [item] if holds(row, &item.content));
+        Ok(self.writable && !as_shown && self.index.outlives_contents(row.item.entry)?)
+    }
+
+    /// Tells the others that such a file stays what it is on this disk.
+    pub(super) fn give_content(
+        &mut self,
+        mut row: Row,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
+        let (entry, path) = (row.item.entry, path_of(&self.rows, row.id)?);
+        let content = match (row.root, row.target.clone()) {
+            (Some(root), _) => file_content(root, &row.stat),
+            (None, Some(target)) => Content::Symlink { target },
+            (None, None) => return Ok(()),
+        };
+        pass.again.insert(entry);
+        if self.is_as_seen(&row, &path, now)? {
+            row.item = self.index.write_merged(now, &row.item, &[], content)?;
+            self.rows.put(&row)?;
+            pass.gave = true;
+            pass.progress = true;
         }
         Ok(())
     }

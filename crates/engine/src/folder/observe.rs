@@ -29,6 +29,10 @@ const INLINE_TOTAL: usize = 24 << 10;
 /// Local changes that are committed together.
 const CHANGES_AT_ONCE: usize = 2_000;
 
+/// Staged keys of the table of files after which a batch of local changes is committed before its
+/// end: some five for a file.
+const ROWS_STAGED_MAX: usize = 10_000;
+
 /// What one batch of local changes has gathered.
 #[derive(Default)]
 struct Batch {
@@ -182,6 +186,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         let mut batch = Batch { whole, ..Batch::default() };
+        self.rows.keep_together();
         for change in &changes {
             match change {
                 LocalChange::Vanished { row, .. } => batch.doomed.insert(*row),
@@ -212,6 +217,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                     return self.storage_fault(&error, now);
                 }
                 Err(Refused::Index(error)) => self.problem(&path, &error.to_string()),
+            }
+            if self.rows.staged() > ROWS_STAGED_MAX {
+                batch.blob_bytes = 0;
+                self.commit_local(std::mem::take(&mut batch.blobs), now);
+                self.rows.keep_together();
             }
         }
         if let Err(error) = self.drop_detached() {
@@ -252,6 +262,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub(super) fn commit_local(&mut self, blobs: Vec<Vec<u8>>, now: Millis) {
         if let Err(error) = self.sync_disk() {
             return self.set_fault(&error, now);
+        }
+        // The process may end before the table is written, too.
+        if let Some(changes) = self.rows.to_redo() {
+            self.index.keep_beside(changes);
         }
         let committed = match self.index.commit(&*self.signer) {
             Ok(committed) => committed,
@@ -312,7 +326,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return self.vanished(row.id, &path, now);
         }
         let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
-        self.part_from_equals(&row, now)?;
+        self.single_out(&row, now)?;
         match self.index.rename(now, &row.item, parent, &aside_name(row.id)) {
             // An entry that is not shown claims no name.
             Ok(_) | Err(IndexError::NotShown(_)) => {}
@@ -324,7 +338,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Tells the others of a mode, unless what has it was deleted elsewhere.
     fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
-        self.part_from_equals(row, now)?;
+        self.single_out(row, now)?;
         match self.index.set_mode(now, &row.item, mode) {
             Err(IndexError::NotShown(_)) => Ok(row.item),
             other => other,
@@ -584,7 +598,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
             let also = base.map(|base| base.also()).unwrap_or_default();
             self.follow_promotion(&mut row)?;
-            self.part_from_equals(&row, now)?;
+            self.single_out(&row, now)?;
             row.item = self.index.write_merged(now, &row.item, &also, content.clone())?;
             self.local_event(path, "written");
         }
@@ -608,7 +622,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.user_changed_name(&from);
         }
         self.user_changed_name(to);
-        self.part_from_equals(&row, now)?;
+        self.single_out(&row, now)?;
         // What another device has just put there and is not on this disk yet stays as well.
         match self.index.rename_beside(now, &row.item, parent, &name) {
             Ok(key) => row.item = key,
@@ -648,7 +662,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         } else {
             let also = self.also(&row)?;
-            self.part_from_equals(&row, now)?;
+            self.single_out(&row, now)?;
             self.index.delete_merged(now, &row.item, &also).or_else(ignore_not_shown)?;
         }
         self.ended_tree(&row, path, now)?;

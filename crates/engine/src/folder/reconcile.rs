@@ -53,6 +53,8 @@ pub(super) struct Pass {
     pub(super) again: BTreeSet<EntryId>,
     /// Whether anything was done, so that trying again makes sense at once.
     pub(super) progress: bool,
+    /// Whether this device has told the others of a content.
+    pub(super) gave: bool,
 }
 
 impl Pass {
@@ -74,6 +76,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
             let mut pass = Pass { batch: std::mem::take(&mut self.dirty), ..Pass::default() };
             let outcome = self.run_pass(&mut pass, now);
+            if pass.gave {
+                self.commit_local(Vec::new(), now);
+            }
             match outcome {
                 Ok(()) if pass.progress => self.dirty.append(&mut pass.again),
                 Ok(()) => {
@@ -154,6 +159,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.join_union(row, canonical, pass, now)?;
             }
             return self.reconcile(canonical, pass, now);
+        }
+        if let [row] = rows.as_slice()
+            && self.outlives_others(row, &items)?
+        {
+            return self.give_content(row.clone(), pass, now);
         }
         let mut pairs = Vec::new();
         items.retain(|item| match rows.iter().position(|row| row.item == item.key) {
@@ -440,7 +450,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Whether the disk still holds what the row says; what it holds else is looked at.
-    fn is_as_seen(&mut self, row: &Row, path: &RelPath, now: Millis) -> Result<bool, Blocked> {
+    pub(super) fn is_as_seen(
+        &mut self,
+        row: &Row,
+        path: &RelPath,
+        now: Millis,
+    ) -> Result<bool, Blocked> {
         let same = self.fs.stat(path)?.is_some_and(|stat| stat.same_version(&row.stat));
         if !same {
             self.look_again(path.clone(), now);
