@@ -40,18 +40,56 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// be two files on this disk yet: then what the user does to one of them must not be done to
     /// the other. The one goes back to where it stands.
     fn part_from_equals(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+        if self.stands_apart(row)?
+            && let Some(parent) = self.directory_of(row)?
+        {
+            return self.index.move_apart(now, &row.item, parent, &row.name);
+        }
+        Ok(())
+    }
+
+    /// Whether a row is another file on this disk than those that the index shows as one with it.
+    pub(super) fn stands_apart(&self, row: &Row) -> Result<bool, IndexError> {
         let equals = self.index.equals(&row.item)?;
         if equals.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some(parent) = self.directory_of(row)? else { return Ok(()) };
+        let Some(parent) = self.directory_of(row)? else { return Ok(false) };
         let here =
             |item: &Item| item.key == row.item && item.parent == parent && item.name == row.name;
         let mut apart = !self.index.items(row.item.entry)?.iter().any(here);
         for other in equals {
             apart |= !self.rows.by_entry(other)?.is_empty();
         }
-        if apart { self.index.move_apart(now, &row.item, parent, &row.name) } else { Ok(()) }
+        Ok(apart)
+    }
+
+    /// Whether another file on this disk holds the same content as another value of the same entry:
+    /// a conflict copy was moved over the file that it stood beside, say. The index shows them as one.
+    pub(super) fn has_twin(&self, row: &Row) -> Result<bool, IndexError> {
+        let is_twin = |other: &Row| {
+            other.id != row.id
+                && other.item.dot != row.item.dot
+                && (other.kind, other.root, &other.target) == (row.kind, row.root, &row.target)
+        };
+        Ok(row.item.dot.is_some() && self.rows.by_entry(row.item.entry)?.iter().any(is_twin))
+    }
+
+    /// Whether a row's entry is shown as one with others because they are equal, and none of these is
+    /// on this disk any more: the user may have removed them just now, and not this one.
+    pub(super) fn is_only_copy(&self, row: &Row) -> Result<bool, Blocked> {
+        let equals = self.index.equals(&row.item)?;
+        let mut gone = false;
+        for other in equals {
+            for twin in self.rows.by_entry(other)?.iter().filter(|twin| twin.root == row.root) {
+                let there = self.fs.stat(&path_of(&self.rows, twin.id)?)?;
+                if there.is_some_and(|stat| stat.same_version(&twin.stat)) {
+                    return Ok(false);
+                }
+                gone = true;
+            }
+        }
+        Ok(gone)
     }
 
     /// A conflict copy that another device has made an entry of its own is that one: an edit of it

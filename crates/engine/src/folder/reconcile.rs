@@ -185,7 +185,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.update(&row, item, pass, now)?;
         }
         for row in rows {
-            if !self.give_to_successor(&row, pass, now)? {
+            if self.is_only_copy(&row)? {
+                self.retry_later(entry, now);
+            } else if !self.give_to_successor(&row, pass, now)? {
                 pass.deletions.push(row);
             }
         }

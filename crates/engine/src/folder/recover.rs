@@ -95,9 +95,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for row in &held.local {
             let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
-            // What has come back meanwhile was not deleted after all.
             if matches!(self.fs.stat(&path), Ok(None)) {
                 self.vanished(row.id, &path, now).map_err(super::error::Refused::into_index)?;
+            } else {
+                // What has come back meanwhile was not deleted after all, but what was in it may be.
+                self.look_below(path, now);
             }
         }
         for row in &held.remote {
