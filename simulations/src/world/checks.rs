@@ -16,6 +16,9 @@ use crate::user::look;
 const QUIET_MS_MAX: Millis = 15 * 60 * 1000;
 /// How long nothing may happen before a run counts as quiet.
 const CALM_MS: Millis = 3_000;
+/// With texts: the state of one that nobody had is asked for again after 5 s, and until then the text
+/// stands on one disk as it was.
+const CALM_TEXTS_MS: Millis = 6_000;
 
 /// What a path shows: kind, content, mode, time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +75,9 @@ impl World {
 
     pub(super) fn rest(&mut self) {
         let limit = self.now + QUIET_MS_MAX;
+        let calm = if self.scenario.texts { CALM_TEXTS_MS } else { CALM_MS };
         while self.failure.is_none() {
-            let until = self.now + CALM_MS;
+            let until = self.now + calm;
             while self.failure.is_none() && self.advance(until) {}
             if self.failure.is_some() {
                 return;
