@@ -50,7 +50,7 @@ const EVENTS_MAX: usize = 32_768;
 /// Small contents that are handed over at a time, at most: each time costs a flush of the disk.
 const BLOBS_AT_ONCE: usize = 2048;
 /// Bytes of small contents that are handed over at a time, at least, unless fewer are on their way.
-const BLOB_BYTES_AT_ONCE: usize = 8 << 20;
+const BLOB_BYTES_AT_ONCE: usize = 16 << 20;
 /// Small contents wait no longer than this for others to come.
 const BLOBS_WAIT: Duration = Duration::from_millis(100);
 /// How long to wait before a message that was not taken is offered again.

@@ -46,6 +46,8 @@ pub fn look<S: Storage>(
         observed: Vec::new(),
         followed: 0,
         came: BTreeMap::new(),
+        known: BTreeSet::new(),
+        there: BTreeMap::new(),
     };
     let mut targets = BTreeMap::new();
     for at in paths {
@@ -75,19 +77,27 @@ struct Looker<'a, S: Storage> {
     followed: usize,
     /// Rows of directories that have turned up at other paths.
     came: BTreeMap<RelPath, RowId>,
+    /// Directories that have rows.
+    known: BTreeSet<RelPath>,
+    /// Whether directories above the paths are on the disk.
+    there: BTreeMap<RelPath, bool>,
 }
 
 impl<S: Storage> Looker<'_, S> {
     /// Finds the path to look at instead: the topmost directory above it that has no row, or the
     /// directory whose ignore rules have changed.
-    fn climb(&self, at: &LookAt) -> Result<LookAt, ScanError> {
+    fn climb(&mut self, at: &LookAt) -> Result<LookAt, ScanError> {
+        let parent = at.path.parent();
+        let known = parent.as_ref().is_none_or(|parent| self.known.contains(parent));
+        let names = if known { 0 } else { at.path.names().len() - 1 };
         let mut above = RelPath::root();
-        for name in &at.path.names()[..at.path.names().len().saturating_sub(1)] {
+        for name in &at.path.names()[..names] {
             let Ok(next) = above.join(name) else { break };
             above = next;
             if self.table.find_directory(&above)?.is_none() {
                 return Ok(LookAt { path: above, deep: true, settled: false });
             }
+            self.known.insert(above.clone());
         }
         let rules = at.path.name().is_some_and(|name| name.as_str() == IGNORE_FILE);
         match at.path.parent() {
@@ -96,14 +106,18 @@ impl<S: Storage> Looker<'_, S> {
         }
     }
 
-    fn parent_is_there(&self, path: &RelPath) -> Result<bool, ScanError> {
-        match path.parent() {
-            Some(parent) if !parent.is_root() => {
-                let stat = self.stat(&parent)?.ok().flatten();
-                Ok(stat.is_some_and(|stat| stat.kind == FileKind::Directory))
-            }
-            _ => Ok(true),
+    fn parent_is_there(&mut self, path: &RelPath) -> Result<bool, ScanError> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.is_root() => parent,
+            _ => return Ok(true),
+        };
+        if let Some(there) = self.there.get(&parent) {
+            return Ok(*there);
         }
+        let stat = self.stat(&parent)?.ok().flatten();
+        let there = stat.is_some_and(|stat| stat.kind == FileKind::Directory);
+        self.there.insert(parent, there);
+        Ok(there)
     }
 
     /// Looks at a path; an error that concerns only this path is the inner one.
