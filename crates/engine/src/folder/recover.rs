@@ -99,7 +99,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.vanished(row.id, &path, now).map_err(super::error::Refused::into_index)?;
             } else {
                 // What has come back meanwhile was not deleted after all, but what was in it may be.
-                self.look_below(path, now);
+                self.scan_wanted = true;
             }
         }
         for row in &held.remote {
