@@ -4,7 +4,7 @@
 //! The record lies in the database, beside the manifests. It is written only after the file was
 //! made durable, so that it is never ahead of the disk, whether the process is killed or the power
 //! fails. What it does not name is found by reading and hashing, as ever; so it may lag behind, and
-//! is left out for files of more than [`BLOCKS_MAX`] blocks.
+//! is left out for files of more than 2,097,152 blocks.
 
 use std::sync::Arc;
 
