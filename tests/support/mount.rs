@@ -1,8 +1,11 @@
 //! File systems of a small size, in memory or in an image, mounted where a test wants them.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::fs::Advice;
 
 use super::is_root;
 
@@ -37,17 +40,17 @@ impl Mount {
     /// Flips a bit of the image below a mounted file system wherever it holds `pattern` (freed
     /// blocks may, too): no time, size or inode tells of it.
     pub(crate) fn rot(&self, image: &Path, pattern: &[u8]) {
-        done(Command::new("umount").arg(&self.path)).expect("nothing is open there");
-        let mut bytes = std::fs::read(image).expect("the image can be read");
+        let top = File::open(&self.path).expect("it is mounted");
+        rustix::fs::syncfs(&top).expect("an image can be written to");
+        let bytes = std::fs::read(image).expect("the image can be read");
+        let file = File::options().write(true).open(image).expect("the image can be written");
         let mut from = 0;
         while let Some(at) = bytes[from..].windows(pattern.len()).position(|at| at == pattern) {
             from += at + pattern.len() / 2;
-            bytes[from] ^= 1;
+            file.write_all_at(&[bytes[from] ^ 1], from as u64).expect("the image can be written");
         }
         assert!(from > 0, "the pattern is not in the image");
-        std::fs::write(image, bytes).expect("the image can be written");
-        done(Command::new("mount").args(["-o", "loop"]).args([image, &self.path]))
-            .expect("it can be mounted again");
+        forget(&self.path);
     }
 
     /// Gives it another size.
@@ -65,6 +68,20 @@ impl Drop for Mount {
     fn drop(&mut self) {
         // Lazily, because a program under test may still hold something open.
         let _ = Command::new("umount").arg("-l").arg(&self.path).output();
+    }
+}
+
+/// Has the kernel forget what it holds of the files in a directory, so that they are read from the
+/// disk. (Unmounting would not do: other processes' namespaces may have the mount, too.)
+fn forget(directory: &Path) {
+    for entry in std::fs::read_dir(directory).expect("a directory that can be read") {
+        let path = entry.expect("a directory that can be read").path();
+        if path.is_dir() {
+            forget(&path);
+        } else {
+            let file = File::open(path).expect("a file that can be read");
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).expect("advice can be given");
+        }
     }
 }
 

@@ -310,9 +310,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let mut next = self.replicator.next_tick(now);
         let mut timers = vec![self.fault_retry_at];
         if self.is_running() {
-            timers.extend([self.settler.next_due(), self.retry_at, self.vanishing.next_due()]);
+            timers.extend([
+                self.settler.next_due(),
+                self.retry_at,
+                self.vanishing.burst.next_due(),
+            ]);
             timers.extend([self.missed_retry_at, Some(self.root_check_at)]);
-            timers.push(self.overwrites.next_due());
+            timers.push(self.overwrites.burst.next_due());
             timers.push(Some(self.next_upkeep()));
             timers.extend([self.packing.next_due(), self.sweeping.next_due()]);
         }
@@ -400,8 +404,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub fn is_settled(&self) -> bool {
         self.state() == FolderState::Idle
             && self.settler.next_due().is_none()
-            && self.vanishing.is_empty()
-            && self.overwrites.is_empty()
+            && self.vanishing.burst.is_empty()
+            && self.overwrites.burst.is_empty()
     }
 
     /// A message of a member came, directly or by gossip.

@@ -23,12 +23,55 @@ const MADE_MAX: usize = 500_000;
 /// Deletions count together for so long, so that a slow mass deletion is one too.
 const RECENT_MS: Millis = 60_000;
 
-/// Deletions on this disk that are not yet told to anyone.
+/// A burst of changes on this disk, which is judged as a whole when it is over.
 #[derive(Debug, Default)]
-pub(super) struct Vanishing {
+pub(super) struct Burst {
     rows: BTreeSet<RowId>,
     first_at: Millis,
     last_at: Millis,
+}
+
+impl Burst {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Whether a row waits.
+    pub(super) fn contains(&self, row: &RowId) -> bool {
+        self.rows.contains(row)
+    }
+
+    /// Adds rows. Nothing is waited for when the burst last went on [`QUIET_MS`] ago.
+    pub(super) fn add(&mut self, rows: impl IntoIterator<Item = RowId>, now: Millis) {
+        if self.rows.is_empty() {
+            self.first_at = now;
+            self.last_at = self.last_at.max(now.saturating_sub(QUIET_MS));
+        }
+        self.rows.extend(rows);
+    }
+
+    /// Notes that it goes on.
+    pub(super) fn goes_on(&mut self, now: Millis) {
+        self.last_at = now;
+    }
+
+    /// When it can be judged as a whole.
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        let due = (self.last_at + QUIET_MS).min(self.first_at + BURST_MS_MAX);
+        (!self.rows.is_empty()).then_some(due)
+    }
+
+    /// Takes its rows, and begins another one.
+    pub(super) fn take(&mut self) -> BTreeSet<RowId> {
+        std::mem::take(&mut self.rows)
+    }
+}
+
+/// Deletions on this disk that are not yet told to anyone.
+#[derive(Debug, Default)]
+pub(super) struct Vanishing {
+    pub(super) burst: Burst,
     /// How much was deleted when.
     recent: VecDeque<(Millis, Deleted)>,
     /// What was made on this disk a moment ago. A program that puts new files in the place of old
@@ -52,17 +95,6 @@ impl Deleted {
 }
 
 impl Vanishing {
-    /// Whether no deletion waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// When the burst can be judged as a whole.
-    pub(super) fn next_due(&self) -> Option<Millis> {
-        let due = (self.last_at + QUIET_MS).min(self.first_at + BURST_MS_MAX);
-        (!self.rows.is_empty()).then_some(due)
-    }
-
     /// Notes that something was made on this disk.
     pub(super) fn made(&mut self, row: RowId, now: Millis) {
         if self.made.len() >= MADE_MAX {
@@ -90,7 +122,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Notes that something was removed, so that the burst it belongs to is judged as a whole.
     pub(super) fn note_removal(&mut self, kind: RawKind, now: Millis) {
         if matches!(kind, RawKind::Remove | RawKind::MovedFrom { .. }) {
-            self.vanishing.last_at = now;
+            self.vanishing.burst.goes_on(now);
         }
     }
 
@@ -108,12 +140,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 LocalChange::Vanished { row, .. } if self.is_held(row) => {}
                 // What has lost its name to another in this batch is not part of a burst.
                 LocalChange::Vanished { row, .. } if !displaced.contains(&row) => {
-                    if self.vanishing.rows.is_empty() {
-                        self.vanishing.first_at = now;
-                        self.vanishing.last_at =
-                            self.vanishing.last_at.max(now - QUIET_MS.min(now));
-                    }
-                    self.vanishing.rows.insert(row);
+                    self.vanishing.burst.add([row], now);
                 }
                 change => rest.push(change),
             }
@@ -123,10 +150,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Carries out the deletions of a burst that is over, or holds them for the user's word.
     pub(super) fn take_vanished(&mut self, now: Millis) {
-        if self.vanishing.next_due().is_none_or(|at| at > now) || !self.check_root(now) {
+        if self.vanishing.burst.next_due().is_none_or(|at| at > now) || !self.check_root(now) {
             return;
         }
-        let rows = std::mem::take(&mut self.vanishing.rows);
+        let rows = self.vanishing.burst.take();
         let mut gone = Vec::new();
         let recent = self.vanishing.deleted_recently(now);
         // A directory and what is in it may have vanished one after the other.

@@ -17,7 +17,7 @@ use dunlin_tree::fs::{FileKind, Fs, Stat};
 use dunlin_tree::scan::LocalChange;
 
 use super::Folder;
-use super::hold::{BURST_MS_MAX, HOLD_ABOVE, Held, QUIET_MS};
+use super::hold::{Burst, HOLD_ABOVE, Held};
 use super::rows::{holds, path_of};
 use crate::serve::read_whole;
 
@@ -34,9 +34,7 @@ const BEFORE_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Overwrites {
     /// Seen on this disk, and told to nobody before the burst is over.
-    waiting: BTreeSet<RowId>,
-    first_at: Millis,
-    last_at: Millis,
+    pub(super) burst: Burst,
     /// When files were overwritten here, and the others were told.
     told: BTreeMap<RowId, Millis>,
     /// What these held before.
@@ -50,17 +48,6 @@ pub(super) struct Overwrites {
 }
 
 impl Overwrites {
-    /// Whether no overwrite waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// When the burst can be judged as a whole.
-    pub(super) fn next_due(&self) -> Option<Millis> {
-        let due = (self.last_at + QUIET_MS).min(self.first_at + BURST_MS_MAX);
-        (!self.waiting.is_empty()).then_some(due)
-    }
-
     /// Forgets what is long ago.
     fn prune(&mut self, now: Millis) {
         self.told.retain(|_, at| at.saturating_add(WINDOW_MS) >= now);
@@ -114,12 +101,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let count = overwrites.len() as u64;
         let sum = count + self.overwrites.told.len() as u64;
         let suspect = sum > HOLD_ABOVE && sum * SUSPECT_SHARE > self.rows.counts().files;
-        if count > HOLD_ABOVE || suspect || !self.overwrites.is_empty() {
-            if self.overwrites.is_empty() && count > 0 {
-                self.overwrites.first_at = now;
-            }
-            self.overwrites.last_at = now;
-            self.overwrites.waiting.extend(overwrites.into_iter().map(|(row, _)| row));
+        if count > HOLD_ABOVE || suspect || !self.overwrites.burst.is_empty() {
+            self.overwrites.burst.goes_on(now);
+            self.overwrites.burst.add(overwrites.into_iter().map(|(row, _)| row), now);
         } else {
             rest.extend(overwrites.into_iter().map(|(_, change)| change));
         }
@@ -139,10 +123,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Tells the others of the overwrites of a burst that is over, or holds them for the user's
     /// word.
     pub(super) fn take_overwritten(&mut self, now: Millis) {
-        if self.overwrites.next_due().is_none_or(|at| at > now) || !self.check_root(now) {
+        if self.overwrites.burst.next_due().is_none_or(|at| at > now) || !self.check_root(now) {
             return;
         }
-        let rows = std::mem::take(&mut self.overwrites.waiting);
+        let rows = self.overwrites.burst.take();
         let (changes, mut times) = match self.look_at_overwritten(&rows, now) {
             Ok(found) => found,
             Err(error) => return self.storage_fault(&error, now),
@@ -231,7 +215,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub(super) fn waits_for_word(&self, row: RowId) -> bool {
         self.held.arrived.contains(&row)
             || self.held.overwritten.contains(&row)
-            || self.overwrites.waiting.contains(&row)
+            || self.overwrites.burst.contains(&row)
     }
 
     /// Notes which rows of a pass must not be replaced before the user has spoken.

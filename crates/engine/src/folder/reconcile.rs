@@ -360,7 +360,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         pass: &mut Pass,
         now: Millis,
     ) -> Result<bool, Blocked> {
-        let Some(directory) = self.shown_directory(row.parent)? else { return Ok(false) };
+        let Some(directory) = self.directory_of(row)? else { return Ok(false) };
         let Some(successor) = self.index.lookup(directory, &row.name)? else { return Ok(false) };
         let entry = successor.key.entry;
         let on_disk = self.rows.by_entry(entry)?;
@@ -370,15 +370,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.reconcile(entry, pass, now)?;
         Ok(!pass.coming.contains(&successor.key))
-    }
-
-    /// The entry as which a directory on the disk is shown.
-    fn shown_directory(&self, directory: RowId) -> Result<Option<EntryId>, Blocked> {
-        if directory == RowId::ROOT {
-            return Ok(Some(EntryId::ROOT));
-        }
-        let Some(row) = self.rows.get(directory)? else { return Ok(None) };
-        Ok(Some(self.index.canonical(row.item.entry)?))
     }
 
     fn update_content(

@@ -3,6 +3,7 @@ use dunlin_identity::Hash;
 use dunlin_tree::fs::UserOp;
 
 use super::*;
+use crate::folder::hold::BURST_MS_MAX;
 use crate::folder::testing::{Rig, path};
 use crate::types::FolderState;
 
