@@ -24,6 +24,10 @@ impl Hashing {
         self.files.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     /// Whether a file of this size is being hashed.
     pub(super) fn has_size(&self, size: u64) -> bool {
         self.sizes.contains_key(&size)

@@ -99,7 +99,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.overwrites.prune(now);
         let count = overwrites.len() as u64;
-        let sum = count + self.overwrites.told.len() as u64;
+        // What is being hashed is told as soon as that is done.
+        let sum = count + (self.overwrites.told.len() + self.hashing.len()) as u64;
         let suspect = sum > HOLD_ABOVE && sum * SUSPECT_SHARE > self.rows.counts().files;
         if count > HOLD_ABOVE || suspect || !self.overwrites.burst.is_empty() {
             self.overwrites.burst.goes_on(now);
@@ -127,21 +128,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         let rows = self.overwrites.burst.take();
-        let (changes, mut times) = match self.look_at_overwritten(&rows, now) {
+        let (mut changes, differing) = match self.look_at_overwritten(&rows, now) {
             Ok(found) => found,
             Err(error) => return self.storage_fault(&error, now),
         };
         let files = self.rows.counts().files;
-        let told = self.overwrites.told.iter().filter(|(row, _)| !rows.contains(row));
-        times.extend(told.map(|(_, at)| *at));
+        let told = self.overwrites.told.iter().filter(|(row, _)| !differing.contains_key(row));
+        let times = told.map(|(_, at)| at).chain(differing.values()).copied().collect();
         // What is held happened a moment ago, and goes on.
         let count = densest(times) + self.held.overwritten.len() as u64;
         if self.judges_overwrites(now) && Held::is_mass(count, files) {
-            self.held.overwritten.extend(changes.iter().filter_map(|change| match change {
-                LocalChange::Changed { row, .. } => Some(*row),
-                _ => None,
-            }));
-            return;
+            let differs = |change: &LocalChange| matches!(change, LocalChange::Changed { row, .. } if differing.contains_key(row));
+            changes.retain(|change| !differs(change));
+            self.held.overwritten.extend(differing.into_keys());
         }
         self.carry_out(changes, false, now);
         self.work(now);
@@ -153,15 +152,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         &mut self,
         rows: &BTreeSet<RowId>,
         now: Millis,
-    ) -> Result<(Vec<LocalChange>, Vec<Millis>), IndexError> {
-        let (mut changes, mut times) = (Vec::new(), Vec::new());
+    ) -> Result<(Vec<LocalChange>, BTreeMap<RowId, Millis>), IndexError> {
+        let (mut changes, mut differing) = (Vec::new(), BTreeMap::new());
         for id in rows {
             let Some(row) = self.rows.get(*id)? else { continue };
             let path = path_of(&self.rows, *id)?;
             match self.fs.stat(&path) {
                 Ok(Some(stat)) if stat.kind == FileKind::File && row.kind == Kind::File => {
                     if self.differs(&row, &path, &stat)? {
-                        times.push(millis(stat.ctime_ns));
+                        differing.insert(*id, millis(stat.ctime_ns));
                     }
                     // What came from elsewhere meanwhile has its turn afterwards.
                     self.dirty.insert(row.item.entry);
@@ -171,11 +170,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 Err(error) => {
                     // They are found again by the look after the fault.
                     self.set_fault(&error, now);
-                    return Ok((Vec::new(), Vec::new()));
+                    return Ok((Vec::new(), BTreeMap::new()));
                 }
             }
         }
-        Ok((changes, times))
+        Ok((changes, differing))
     }
 
     /// Whether a file's content is another one than its row's: known for small files, and guessed

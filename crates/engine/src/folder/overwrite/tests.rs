@@ -132,6 +132,25 @@ fn ransomware_that_begins_slowly_is_stopped_and_all_of_it_is_undone() {
 }
 
 #[test]
+fn what_is_being_hashed_counts_with_what_is_told() {
+    let mut rig = filled(FILES);
+    for number in 0..5 {
+        rig.disk.user(&UserOp::Write(name(number), vec![1; 200_000]));
+    }
+    rig.folder.scan();
+    rig.folder.tick(rig.now);
+    for number in 5..23 {
+        rig.disk.user(&UserOp::Write(name(number), b"new".to_vec()));
+    }
+    rig.folder.scan();
+    rig.folder.tick(rig.now);
+    assert!((5..23).all(|number| is_told(&rig, number, &old(number))));
+    rig.pass(BURST_MS_MAX + 1_000);
+    assert_eq!(rig.folder.state(), FolderState::Held);
+    assert!((5..23).all(|number| is_told(&rig, number, &old(number))));
+}
+
+#[test]
 fn the_first_bytes_of_a_new_file_are_no_overwrite_to_undo() {
     let mut rig = filled(FILES);
     rig.user(&UserOp::Write(path("new"), Vec::new()));
