@@ -49,7 +49,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Whether a row is another file on this disk than those that the index shows as one with it.
-    pub(super) fn stands_apart(&self, row: &Row) -> Result<bool, IndexError> {
+    fn stands_apart(&self, row: &Row) -> Result<bool, IndexError> {
         let equals = self.index.equals(&row.item)?;
         if equals.is_empty() {
             return Ok(false);

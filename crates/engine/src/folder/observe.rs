@@ -662,8 +662,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         } else if self.has_twin(&row)? {
             self.index.delete_value(now, &row.item)?;
-        } else if self.stands_apart(&row)? {
-            self.index.delete_apart(now, &row.item)?;
         } else {
             let also = self.also(&row)?;
             self.single_out(&row, now)?;

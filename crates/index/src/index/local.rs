@@ -354,15 +354,6 @@ impl<S: Storage> Index<S> {
         Ok(())
     }
 
-    /// Deletes a file or link alone, without those that are shown as one with it because their
-    /// contents are equal.
-    pub fn delete_apart(&mut self, now: Millis, item: &ItemKey) -> Result<(), IndexError> {
-        self.check_writer()?;
-        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.wanted()) else { return Ok(()) };
-        let alone = item.dot.is_some_and(|dot| is_shown(&rec, &dot)) && rec.groups().len() == 1;
-        if alone { self.delete_entry(now, item.entry) } else { self.delete_value(now, item) }
-    }
-
     /// Deletes the versions of a text that were seen, and leaves the others.
     fn delete_seen(&mut self, now: Millis, entry: EntryId, seen: &[Dot]) -> Result<(), IndexError> {
         let rec = self.known(entry)?;

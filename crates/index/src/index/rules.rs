@@ -248,26 +248,6 @@ fn rule_4_an_equal_file_that_is_parted_is_not_changed_with_the_other() {
 }
 
 #[test]
-fn rule_4_an_equal_file_can_be_deleted_alone() {
-    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
-    a.create("one", "same");
-    a.create("two", "same");
-    meet(&mut a, &mut b);
-    a.rename("one", "n");
-    b.rename("two", "n");
-    meet(&mut a, &mut b);
-    let shown = a.key("n");
-    a.index.delete_apart(a.now, &shown).unwrap();
-    a.commit();
-    meet(&mut a, &mut b);
-    assert_eq!(b.paths(), ["n"]);
-    assert_ne!(b.key("n").entry, shown.entry);
-    a.delete("n");
-    meet(&mut a, &mut b);
-    assert!(b.paths().is_empty());
-}
-
-#[test]
 fn rule_4_a_copy_that_is_edited_keeps_its_name_and_stands_alone() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
     a.create("f", "from a");
