@@ -71,6 +71,7 @@ pub use content::LargeFile;
 pub use durable::Announce;
 pub use past::{Past, PastError, Plan, Target, VERSIONS_MAX, Wanted};
 pub use put::{Put, PutError};
+pub(crate) use staging::SYNC_EACH_MAX;
 
 use hold::{Held, Vanishing};
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::assemble::Assembly;
 use crate::download::{self, DownloadError, blocking};
-use crate::folder::{LargeFile, Target};
+use crate::folder::{LargeFile, SYNC_EACH_MAX, Target};
 use crate::history::What;
 use crate::runner::Shell;
 
@@ -24,8 +24,6 @@ pub(crate) const BATCH_FILES: usize = 256;
 pub(crate) const BATCH_BYTES: u64 = 64 << 20;
 /// Blocks that wait to be written.
 const BLOCKS_AT_ONCE: usize = 32;
-/// Up to this many files are made durable one by one; more, all at once.
-const SYNC_EACH_MAX: usize = 4;
 
 /// Why a content could not be brought together.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use dunlin_tree::fs::{Fs, FsError, TempName};
 use crate::texts::Base;
 
 /// Up to this many files are made durable one by one; more, all at once.
-pub(super) const SYNC_EACH_MAX: usize = 4;
+pub(crate) const SYNC_EACH_MAX: usize = 4;
 /// Bytes that wait in memory to be written.
 pub(super) const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
 /// Fewer files than this are not worth another thread.
