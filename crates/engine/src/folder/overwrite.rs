@@ -159,7 +159,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let path = path_of(&self.rows, *id)?;
             match self.fs.stat(&path) {
                 Ok(Some(stat)) if stat.kind == FileKind::File && row.kind == Kind::File => {
-                    if self.differs(&row, &path, &stat)? {
+                    if row.stat.size > 0 && self.differs(&row, &path, &stat)? {
                         differing.insert(*id, millis(stat.ctime_ns));
                     }
                     // What came from elsewhere meanwhile has its turn afterwards.
@@ -195,13 +195,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Notes that the others are told of another content of a row's file.
     pub(super) fn note_overwrite(&mut self, row: &Row, stat: &Stat, now: Millis) {
         let full = self.overwrites.told.len() >= SEEN_MAX;
-        if row.kind != Kind::File || full || !self.judges_overwrites(now) {
+        // With an empty file nothing is lost. It is mostly one that was seen before its writer came
+        // to its first byte.
+        let empty = row.kind != Kind::File || row.stat.size == 0;
+        if empty || full || !self.judges_overwrites(now) {
             return;
         }
         self.overwrites.told.insert(row.id, millis(stat.ctime_ns));
-        // An empty file is mostly one that was seen before its writer came to its first byte: there
-        // is nothing in it to bring back.
-        if let Some(root) = row.root.filter(|_| row.stat.size > 0)
+        if let Some(root) = row.root
             && self.overwrites.before.len() < BEFORE_MAX
         {
             let (size, mtime_ns) = (row.stat.size, row.stat.mtime_ns);
