@@ -64,8 +64,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(apart)
     }
 
-    /// Whether another file on this disk holds the same content as another value of the same entry:
-    /// a conflict copy was moved over the file that it stood beside, say. The index shows them as one.
+    /// Whether another file on this disk holds the same content as another value of the same
+    /// entry: a conflict copy was moved over the file that it stood beside, say. The index shows
+    /// them as one.
     pub(super) fn has_twin(&self, row: &Row) -> Result<bool, IndexError> {
         let is_twin = |other: &Row| {
             other.id != row.id
@@ -75,8 +76,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(row.item.dot.is_some() && self.rows.by_entry(row.item.entry)?.iter().any(is_twin))
     }
 
-    /// Whether a row's entry is shown as one with others because they are equal, and none of these is
-    /// on this disk any more: the user may have removed them just now, and not this one.
+    /// Whether a row's entry is shown as one with others because they are equal, and none of these
+    /// is on this disk any more: the user may have removed them just now, and not this one.
     pub(super) fn is_only_copy(&self, row: &Row) -> Result<bool, Blocked> {
         let equals = self.index.equals(&row.item)?;
         let mut gone = false;

@@ -30,6 +30,9 @@ const SEEN_MAX: usize = 500_000;
 /// Files of which it is remembered what they held before, so that it can be brought back.
 const BEFORE_MAX: usize = 10_000;
 
+/// Files that hold another content than before, with when they were changed.
+type Differing = BTreeMap<RowId, (Millis, LocalChange)>;
+
 /// Overwrites of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct Overwrites {
@@ -134,47 +137,50 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         };
         let files = self.rows.counts().files;
         let told = self.overwrites.told.iter().filter(|(row, _)| !differing.contains_key(row));
-        let times = told.map(|(_, at)| at).chain(differing.values()).copied().collect();
+        let times = told.map(|(_, at)| *at).chain(differing.values().map(|(at, _)| *at)).collect();
         // What is held happened a moment ago, and goes on.
         let count = densest(times) + self.held.overwritten.len() as u64;
         if self.judges_overwrites(now) && Held::is_mass(count, files) {
-            let differs = |change: &LocalChange| matches!(change, LocalChange::Changed { row, .. } if differing.contains_key(row));
-            changes.retain(|change| !differs(change));
             self.held.overwritten.extend(differing.into_keys());
+        } else {
+            changes.extend(differing.into_values().map(|(_, change)| change));
         }
         self.carry_out(changes, false, now);
         self.work(now);
     }
 
-    /// What rows that were overwritten have become, as changes, and when those whose content is
-    /// another one were changed. What is no file any more is looked at as what it is.
+    /// What rows that were overwritten have become, as changes: those whose content is the same,
+    /// and those whose content is another one. What is no file any more is looked at as what it is.
     fn look_at_overwritten(
         &mut self,
         rows: &BTreeSet<RowId>,
         now: Millis,
-    ) -> Result<(Vec<LocalChange>, BTreeMap<RowId, Millis>), IndexError> {
-        let (mut changes, mut differing) = (Vec::new(), BTreeMap::new());
+    ) -> Result<(Vec<LocalChange>, Differing), IndexError> {
+        let (mut same, mut differing) = (Vec::new(), Differing::new());
         for id in rows {
             let Some(row) = self.rows.get(*id)? else { continue };
             let path = path_of(&self.rows, *id)?;
             match self.fs.stat(&path) {
                 Ok(Some(stat)) if stat.kind == FileKind::File && row.kind == Kind::File => {
-                    if row.stat.size > 0 && self.differs(&row, &path, &stat)? {
-                        differing.insert(*id, millis(stat.ctime_ns));
+                    let differs = row.stat.size > 0 && self.differs(&row, &path, &stat)?;
+                    let change = LocalChange::Changed { path, row: *id, stat };
+                    if differs {
+                        differing.insert(*id, (millis(stat.ctime_ns), change));
+                    } else {
+                        same.push(change);
                     }
                     // What came from elsewhere meanwhile has its turn afterwards.
                     self.dirty.insert(row.item.entry);
-                    changes.push(LocalChange::Changed { path, row: *id, stat });
                 }
                 Ok(_) => self.look_again(path, now),
                 Err(error) => {
                     // They are found again by the look after the fault.
                     self.set_fault(&error, now);
-                    return Ok((Vec::new(), BTreeMap::new()));
+                    return Ok((Vec::new(), Differing::new()));
                 }
             }
         }
-        Ok((changes, differing))
+        Ok((same, differing))
     }
 
     /// Whether a file's content is another one than its row's: known for small files, and guessed
@@ -281,7 +287,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         }
         self.overwrites.excuse(now);
-        let (changes, _) = self.look_at_overwritten(&held.overwritten, now)?;
+        let (mut changes, differing) = self.look_at_overwritten(&held.overwritten, now)?;
+        changes.extend(differing.into_values().map(|(_, change)| change));
         self.carry_out(changes, false, now);
         for row in &held.arrived {
             let Some(row) = self.rows.get(*row)? else { continue };

@@ -83,7 +83,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.problems.insert(Problem { path: error.path().to_owned(), reason: error.to_string() });
     }
 
-    /// Does the mass deletion, or lets the mass overwrite through, that is held, here and everywhere.
+    /// Does the mass deletion, or lets the mass overwrite through, that is held, here and
+    /// everywhere.
     ///
     /// # Errors
     /// Fails when the index does.
