@@ -180,7 +180,7 @@ fn segments_of_another<S: Storage>(index: &Index<S>, dir: EntryId, count: usize)
 
 fn bench(criterion: &mut Criterion, index: &mut Index<SledSpace>, dirs: &[EntryId]) {
     let signer = Fake(config(1).device);
-    let segments = segments_of_another(index, dirs[0], 60_000);
+    let segments = segments_of_another(index, dirs[0], 200_000);
     let mut group = criterion.benchmark_group(format!("index of {}", entries()));
     let mut step = 0;
     group.bench_function("view lookup", |bencher| {
