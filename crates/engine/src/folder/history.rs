@@ -131,14 +131,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let temp = TempName::parse(&format!("kept-{}", row.id.0))
             .expect("letters and digits make a legal name");
-        self.fs.temp_remove(&temp)?;
-        let file = self.fs.temp_create(&temp, data.len() as u64)?;
-        file.write_at(data, 0)?;
-        // Zeros at the end are left out as a hole.
-        file.set_len(data.len() as u64)?;
-        file.set_mode(row.stat.mode)?;
-        file.set_mtime(row.stat.mtime_ns)?;
-        drop(file);
+        self.fs.temp_write(&temp, data, row.stat.mode, row.stat.mtime_ns)?;
         let version = self.fs.keep_temp(&temp, path, now)?;
         let end = End { how, by: Some(self.signer.device()), staged: Some(&version) };
         self.ended(row, path, end, now)?;
