@@ -36,6 +36,17 @@ fn up_without_json_tells_a_person_the_join_code() {
 }
 
 #[test]
+fn a_node_can_be_started_in_the_moment_in_which_it_is_killed() {
+    let mut group = Group::pair();
+    group.converge(&[0, 1]);
+    for round in 0..5 {
+        group.nodes[1].kill9_and_restart();
+        write(group.nodes[0].at("file"), round.to_string());
+    }
+    group.converge(&[0, 1]);
+}
+
+#[test]
 fn status_tells_what_the_contract_promises() {
     let group = Group::pair();
     mkdir(group.nodes[0].at("dir/inner"));

@@ -255,6 +255,15 @@ impl Node {
         child.wait().expect("a child of this process");
     }
 
+    /// Ends the node with SIGKILL and starts it again before the system has cleared it away.
+    #[track_caller]
+    pub(crate) fn kill9_and_restart(&mut self) {
+        let mut killed = self.child.take().expect("a running node");
+        killed.kill().expect("a child can be killed");
+        self.restart();
+        killed.wait().expect("a child of this process");
+    }
+
     /// What `status --json` says.
     #[track_caller]
     pub(crate) fn status(&self) -> Status {

@@ -14,6 +14,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,9 @@ use crate::units;
 const NAME_MAX: usize = 64;
 /// Address hints in a join code.
 const HINTS_MAX: usize = 3;
+/// How often, and how far apart, a lock that another process holds is tried for.
+const LOCK_ATTEMPTS: u32 = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the home cannot be used, in words for the user.
 #[derive(Debug, thiserror::Error)]
@@ -251,6 +256,21 @@ impl Home {
             Err(TryLockError::WouldBlock) => Err(HomeError::Locked(self.path.clone())),
             Err(TryLockError::Error(error)) => Err(io_error("lock", &path)(error)),
         }
+    }
+
+    /// Takes the home for this process, as soon as another one that is ending lets go of it: the
+    /// system frees the memory of a killed process before its locks.
+    ///
+    /// # Errors
+    /// [`HomeError::Locked`] when another process still has it after 3 s.
+    pub fn lock_soon(&self) -> Result<HomeLock, HomeError> {
+        for _ in 0..LOCK_ATTEMPTS {
+            match self.lock() {
+                Err(HomeError::Locked(_)) => thread::sleep(LOCK_PAUSE),
+                result => return result,
+            }
+        }
+        self.lock()
     }
 
     /// The device's key; made from `fresh_seed` the first time.
@@ -617,6 +637,17 @@ mod tests {
         assert!(matches!(home.lock(), Err(HomeError::Locked(_))));
         drop(first);
         assert!(home.lock().is_ok());
+    }
+
+    #[test]
+    fn a_lock_is_had_once_its_holder_has_let_go() {
+        let (_dir, home) = home();
+        let first = home.lock().expect("free");
+        thread::scope(|scope| {
+            let second = scope.spawn(|| home.lock_soon());
+            drop(first);
+            assert!(second.join().expect("no panic").is_ok());
+        });
     }
 
     #[test]

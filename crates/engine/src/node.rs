@@ -196,7 +196,7 @@ impl Node {
     /// When the home is in use, or the database, an address or a port cannot be had.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let home = Home::open(&config.home)?;
-        let lock = home.lock()?;
+        let lock = home.lock_soon()?;
         let key = Arc::new(home.key(random())?);
         let mut settings = home.config()?;
         if let Some(name) = &config.name {

@@ -15,8 +15,16 @@ use crate::signals::Signals;
 
 pub(crate) async fn run(context: &Context, up: Up) -> Result<Exit, Failure> {
     let dirs = up.dirs.iter().map(|dir| absolute(dir)).collect::<Result<Vec<_>, _>>()?;
-    match Client::connect(&context.home).await {
-        Err(ClientError::NotRunning(_)) => node(context, &dirs, &up.node, None).await,
+    let running = match Client::connect(&context.home).await {
+        Ok(client) => client.status().await,
+        Err(error) => Err(error),
+    };
+    match running {
+        // The socket of a process that was killed takes connections until the system has cleared
+        // it away, but nobody answers. Should somebody live there after all, the home's lock tells.
+        Err(ClientError::NotRunning(_) | ClientError::Connection { .. }) => {
+            node(context, &dirs, &up.node, None).await
+        }
         Ok(_) => Err(already_running(&context.home)),
         Err(other) => Err(other.into()),
     }
