@@ -1,5 +1,7 @@
 //! What can go wrong in an index.
 
+use dunlin_identity::DeviceId;
+
 use crate::ids::{Author, EntryId};
 use crate::segment::SegmentError;
 use crate::storage::StorageError;
@@ -41,6 +43,18 @@ pub enum IndexError {
     /// This device's tier does not let it change the folder.
     #[error("this device may read the folder but not change it")]
     ReadOnly,
+    /// This device was removed from the folder: what it writes counts nowhere.
+    #[error("this device was removed from the folder")]
+    Removed,
+    /// The device takes no part in the folder, or no more.
+    #[error("{0} is no member of the folder")]
+    NotAMember(DeviceId),
+    /// A device does not remove itself: it leaves.
+    #[error("a device cannot remove itself from a folder")]
+    ThisDevice,
+    /// No generation is left to which the folder could be raised.
+    #[error("the folder's generation cannot be raised any more")]
+    LastGeneration,
     /// More of this device's own log exists elsewhere than here (a restored backup, or two devices
     /// with one key). Merge the rest after [`open_new_epoch`](crate::Index::open_new_epoch).
     #[error("other devices hold more of this device's own log than it does itself")]

@@ -23,6 +23,8 @@ mod overlay;
 #[cfg(test)]
 mod properties;
 mod rebuild;
+#[cfg(test)]
+mod removals;
 mod resolve;
 #[cfg(test)]
 mod rules;
@@ -170,7 +172,7 @@ pub struct Merged {
 }
 
 /// The version of the stored form; another one is rebuilt from the logs.
-const STORED_VERSION: u32 = 4;
+const STORED_VERSION: u32 = 5;
 
 /// Of a hybrid logical clock, this many low bits count events within a millisecond.
 const HLC_COUNTER_BITS: u32 = 12;
@@ -273,7 +275,10 @@ impl<S: Storage> Index<S> {
             cache: RefCell::default(),
         };
         index.load()?;
-        if index.meta.version != STORED_VERSION {
+        if index.meta.version == STORED_VERSION {
+            index.load_derived()?;
+        } else {
+            index.forget_derived()?;
             index.rebuild()?;
         }
         if fresh || index.has_new_name() {
@@ -285,11 +290,16 @@ impl<S: Storage> Index<S> {
 
     fn load(&mut self) -> Result<(), IndexError> {
         self.load_heads()?;
-        self.load_members()?;
-        self.load_settings()?;
         if let Some(bytes) = self.overlay.get(keys::PENDING)? {
             self.pending = stored(&bytes, "unsigned records")?;
         }
+        Ok(())
+    }
+
+    /// Loads what follows from the logs.
+    fn load_derived(&mut self) -> Result<(), IndexError> {
+        self.load_members()?;
+        self.load_settings()?;
         if let Some(bytes) = self.overlay.get(keys::DISPLACED)? {
             self.displaced = stored(&bytes, "displaced entries")?;
         }

@@ -34,5 +34,6 @@ pub use index::{
 };
 pub use item::{Conflict, Content, Item, ItemKey, Kind, NewEntry, Resolution, Text};
 pub use name::{NAME_BYTES_MAX, NameError, PRIVATE_NAME, PathError, RelPath, SafeName};
+pub use record::WrappedKey;
 pub use segment::SegmentError;
 pub use storage::{Batch, MemStore, SledStore, Storage, StorageError};

@@ -22,6 +22,9 @@ pub(crate) const TARGET_BYTES_MAX: usize = 4095;
 /// The most bytes of a folder's settings as one device writes them.
 pub(crate) const SETTINGS_BYTES_MAX: usize = 6 * 1024;
 
+/// The most bytes of a key that is wrapped for one member.
+pub(crate) const SEALED_BYTES_MAX: usize = 512;
+
 /// The permission bits that a mode may have.
 pub(crate) const MODE_MASK: u32 = 0o7777;
 
@@ -45,18 +48,27 @@ pub(crate) struct Stamp {
     pub(crate) device: DeviceId,
 }
 
-/// How far one author's records count after its device was removed.
+/// Up to which of an author's records something holds.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Cutoff {
     pub(crate) author: Author,
     pub(crate) seq: u64,
 }
 
+/// How far one log of a removed device counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub(crate) struct LogEnd {
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
 /// The next generation's key, wrapped for one member that stays.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct WrappedKey {
-    pub(crate) device: DeviceId,
-    pub(crate) sealed: Vec<u8>,
+pub struct WrappedKey {
+    /// For whom.
+    pub device: DeviceId,
+    /// The key as only this device can open it; at most 512 bytes.
+    pub sealed: Vec<u8>,
 }
 
 /// One change.
@@ -84,8 +96,8 @@ pub(crate) enum Op {
     Enable { entry: EntryId, enables: Vec<Dot> },
     /// Releases a mass deletion by a device, up to a sequence number (rule 10).
     Approve { author: Author, until: u64 },
-    /// Removes a device; its records past the cut-offs no longer count.
-    Remove { device: DeviceId, cutoffs: Vec<Cutoff>, generation: u32, keys: Vec<WrappedKey> },
+    /// Removes a device: what it has logged past the ends no longer counts, nor do logs without one.
+    Remove { device: DeviceId, ends: Vec<LogEnd>, generation: u32, keys: Vec<WrappedKey> },
     /// The folder's settings as this device has them; replaces exactly the values named.
     Settings { value: Vec<u8>, replaces: Vec<Dot> },
 }
@@ -131,8 +143,8 @@ impl Op {
                     && *mode <= MODE_MASK
             }
             Self::Approve { .. } => true,
-            Self::Remove { device, cutoffs, .. } => {
-                cutoffs.iter().all(|cutoff| cutoff.author.device == *device)
+            Self::Remove { generation, keys, .. } => {
+                *generation > 0 && keys.iter().all(|key| key.sealed.len() <= SEALED_BYTES_MAX)
             }
             Self::Settings { value, .. } => value.len() <= SETTINGS_BYTES_MAX,
         }

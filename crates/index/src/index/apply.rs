@@ -8,17 +8,27 @@ use crate::item::{Content, Kind};
 use crate::record::{Op, Place, Stamp, dot_id, first_id, promoted_id};
 use crate::storage::Storage;
 
+/// What a new entry begins with.
+struct Birth {
+    kind: Kind,
+    place: Place,
+    content: Content,
+    mode: u32,
+}
+
 impl<S: Storage> Index<S> {
     /// Puts one record in force. The caller advances the context afterwards.
     pub(super) fn apply(&mut self, dot: Dot, op: Op, now: Millis) -> Result<(), IndexError> {
-        // Membership is never cut off: a removed device may be let in anew by a later log.
+        // Membership is never cut off: who counts must not depend on who counts.
         let is_membership = matches!(op, Op::Member { .. } | Op::Remove { .. });
-        if !is_membership && !self.counts_for(&dot) {
+        let counts = is_membership || self.counts_for(&dot);
+        if !counts && !matches!(op, Op::Create { .. } | Op::Promote { .. }) {
             return Ok(());
         }
         match op {
             Op::Member { admission, name, named_ms } => {
-                self.apply_member(admission, named_ms, name)
+                self.apply_member(&dot, admission, named_ms, name);
+                Ok(())
             }
             Op::Create { kind, first, place, content, mode } => {
                 let id = if first {
@@ -26,7 +36,7 @@ impl<S: Storage> Index<S> {
                 } else {
                     dot_id(&self.config.id_key, &dot)
                 };
-                self.give_birth(id, dot, kind, place, content, mode)
+                self.give_birth(id, dot, counts, Birth { kind, place, content, mode })
             }
             Op::Write { entry, content, replaces, enables } => self.change(entry, |rec, knows| {
                 rec.add_value(dot, content);
@@ -60,8 +70,12 @@ impl<S: Storage> Index<S> {
             }
             Op::Promote { entry, dot: value, place, content, mode } => {
                 let id = promoted_id(&self.config.id_key, &entry, &value, content.kind());
-                self.give_birth(id, dot, content.kind(), place, content, mode)?;
-                self.change(entry, |rec, knows| rec.replace_values(&[value], knows))
+                let kind = content.kind();
+                self.give_birth(id, dot, counts, Birth { kind, place, content, mode })?;
+                if counts {
+                    self.change(entry, |rec, knows| rec.replace_values(&[value], knows))?;
+                }
+                Ok(())
             }
             Op::Enable { entry, enables } => self.change(entry, |rec, knows| {
                 rec.enable(dot);
@@ -71,8 +85,9 @@ impl<S: Storage> Index<S> {
                 self.approve_deletes(author, until);
                 Ok(())
             }
-            Op::Remove { device, cutoffs, generation, .. } => {
-                self.apply_removal(device, &cutoffs, generation)
+            Op::Remove { device, ends, generation, .. } => {
+                self.apply_removal(device, &ends, generation);
+                Ok(())
             }
             Op::Settings { value, replaces } => {
                 self.apply_settings(dot, value, &replaces);
@@ -102,28 +117,34 @@ impl<S: Storage> Index<S> {
         self.modify(id, new?)
     }
 
+    /// Makes an entry. By a record that does not count it becomes known and is not shown: what
+    /// members have written in it, not knowing of the removal, needs its name and kind.
     fn give_birth(
         &mut self,
         id: EntryId,
         dot: Dot,
-        kind: Kind,
-        place: Place,
-        content: Content,
-        mode: u32,
+        counts: bool,
+        birth: Birth,
     ) -> Result<(), IndexError> {
         self.change(id, |rec, _| {
-            if *rec.kind.get_or_insert(kind) != kind {
+            if *rec.kind.get_or_insert(birth.kind) != birth.kind {
+                return;
+            }
+            if !rec.is_born_by(counts) {
                 return;
             }
             // Equal stamps (zero) are told apart by the place itself.
-            if rec.birth.as_ref().is_none_or(|birth| place < *birth) {
-                rec.birth = Some(place);
+            if rec.birth.as_ref().is_none_or(|other| birth.place < *other) {
+                rec.birth = Some(birth.place);
             }
-            if kind != Kind::Directory {
-                rec.add_value(dot, content);
+            set_mode(rec, birth.mode, None);
+            if !counts {
+                return;
+            }
+            if birth.kind != Kind::Directory {
+                rec.add_value(dot, birth.content);
             }
             rec.enable(dot);
-            set_mode(rec, mode, None);
         })
     }
 

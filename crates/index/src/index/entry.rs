@@ -50,6 +50,8 @@ pub(super) struct EntryRec {
     /// Unknown until a creating record has arrived.
     pub(super) kind: Option<Kind>,
     pub(super) birth: Option<Place>,
+    /// Whether no record that counts has made it: only a removed device's, past its cut-off.
+    pub(super) born_void: bool,
     pub(super) placed: Option<Placed>,
     /// The values of the content that nobody has replaced, by dot.
     pub(super) values: Vec<(Dot, Content)>,
@@ -228,6 +230,21 @@ impl EntryRec {
     pub(super) fn subsumed(&self, replaces: &[Dot]) -> Vec<Dot> {
         let stays = |dot: &Dot| self.value(dot).is_some() && !replaces.contains(dot);
         self.presence.iter().copied().filter(|dot| !stays(dot)).collect()
+    }
+
+    /// Tells whether a record that makes this entry (again) has a say in its first place and mode.
+    /// Those of removed devices have one only as long as there is none that counts.
+    pub(super) fn is_born_by(&mut self, counts: bool) -> bool {
+        if self.birth.is_none() {
+            self.born_void = !counts;
+        } else if self.born_void && counts {
+            self.born_void = false;
+            self.birth = None;
+            if self.mode_stamp.is_none() {
+                self.mode = 0;
+            }
+        }
+        counts || self.born_void
     }
 
     /// Adds a value unless it was replaced ahead of its arrival.

@@ -1,4 +1,11 @@
-//! Members: who takes part, by their own signed records (section 4 of the design).
+//! Members: who takes part, by their own signed records, and how far the logs of those count who
+//! were removed.
+//!
+//! A removal raises the folder to a generation and names how much its author holds of each log of
+//! the device. It ends the logs that were begun with an admission of an earlier generation: each
+//! counts up to the number that is named, and not at all when none is. Of several removals the
+//! lowest number holds, so that their order does not matter. A device that is let in anew begins a
+//! new log, with an admission of the new generation.
 
 use bincode::{Decode, Encode};
 use dunlin_identity::{Admission, DeviceId, Tier};
@@ -6,8 +13,26 @@ use dunlin_identity::{Admission, DeviceId, Tier};
 use super::{Index, Member, keys};
 use crate::error::IndexError;
 use crate::ids::{Author, Dot, EntryId, Millis};
-use crate::record::{Cutoff, Op};
+use crate::record::{Cutoff, LogEnd, Op, WrappedKey};
 use crate::storage::Storage;
+
+/// A record has room for the keys of so many members; those of more go into further records.
+const KEYS_MAX: usize = 24;
+
+/// With which admission a log was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+struct LogStart {
+    epoch: u64,
+    generation: u32,
+}
+
+/// What the removals to one generation say together.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+struct Removal {
+    generation: u32,
+    /// The logs that all of them name, each with the lowest number, by epoch.
+    ends: Vec<LogEnd>,
+}
 
 /// What is stored of a device that took part at some time.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -15,20 +40,52 @@ pub(super) struct MemberState {
     admission: Option<Admission>,
     /// When it got its name, by its own clock, and the name.
     name: (Millis, String),
-    /// The generation that the highest removal raised the folder to.
-    removed: Option<u32>,
-    /// The lowest cut-off of each of its authors; 0 for those that no removal names.
-    cutoffs: Vec<Cutoff>,
+    /// The logs that it has begun, by epoch.
+    logs: Vec<LogStart>,
+    /// Its removals, by generation.
+    removals: Vec<Removal>,
     /// Up to which record of each author mass deletions were released.
     approved: Vec<Cutoff>,
 }
 
 impl MemberState {
+    /// The generation that the last removal raised the folder to.
+    fn removed(&self) -> Option<u32> {
+        self.removals.last().map(|removal| removal.generation)
+    }
+
     fn is_active(&self) -> bool {
-        match (&self.admission, self.removed) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(admission), Some(generation)) => admission.generation >= generation,
+        self.admission.is_some_and(|admission| Some(admission.generation) >= self.removed())
+    }
+
+    /// Up to which record a log counts; without a removal that ends it, to any.
+    fn limit(&self, epoch: u64) -> Option<u64> {
+        let begun = self.logs.iter().find(|log| log.epoch == epoch).map(|log| log.generation);
+        let ending = self.removals.iter().filter(|removal| begun < Some(removal.generation));
+        let seq = |removal: &Removal| {
+            removal.ends.iter().find(|end| end.epoch == epoch).map_or(0, |end| end.seq)
+        };
+        ending.map(seq).min()
+    }
+
+    fn note_log(&mut self, epoch: u64, generation: u32) {
+        if let Err(at) = self.logs.binary_search_by_key(&epoch, |log| log.epoch) {
+            self.logs.insert(at, LogStart { epoch, generation });
+        }
+    }
+
+    /// Notes a removal. Of several to one generation only the logs stay that all of them name.
+    fn note_removal(&mut self, generation: u32, mut ends: Vec<LogEnd>) {
+        // Of a log that is named twice the lower number comes first, and holds.
+        ends.sort_unstable();
+        ends.dedup_by_key(|end| end.epoch);
+        match self.removals.binary_search_by_key(&generation, |removal| removal.generation) {
+            Err(at) => self.removals.insert(at, Removal { generation, ends }),
+            Ok(at) => self.removals[at].ends.retain_mut(|old| {
+                let new = ends.iter().find(|end| end.epoch == old.epoch);
+                old.seq = new.map_or(0, |new| new.seq.min(old.seq));
+                new.is_some()
+            }),
         }
     }
 }
@@ -59,7 +116,7 @@ impl<S: Storage> Index<S> {
 
     /// Gives the highest generation that a removal has raised the folder to; 0 without one.
     pub fn generation(&self) -> u32 {
-        self.members.values().filter_map(|state| state.removed).max().unwrap_or(0)
+        self.members.values().filter_map(MemberState::removed).max().unwrap_or(0)
     }
 
     /// Tells whether somebody has released the mass deletions in an author's log up to a record.
@@ -102,36 +159,86 @@ impl<S: Storage> Index<S> {
         Some(self.members.get(device)?.admission.as_ref()?.tier)
     }
 
-    /// Refuses local changes by devices that may not write.
-    pub(super) fn check_writer(&self) -> Result<(), IndexError> {
-        if self.config.tier == Tier::Write { Ok(()) } else { Err(IndexError::ReadOnly) }
+    /// Removes a device from the folder, for all: what it has written and this device does not
+    /// hold counts nowhere, and it is let in anew only with a code of the generation that this
+    /// returns. `keys` are that generation's, wrapped for the members that stay. What the device
+    /// has on its own disk stays there.
+    ///
+    /// # Errors
+    /// [`IndexError::ReadOnly`] and [`IndexError::Removed`] when this device may not remove others,
+    /// [`IndexError::ThisDevice`], [`IndexError::NotAMember`], [`IndexError::LastGeneration`],
+    /// [`IndexError::Content`] when a key or the number of the device's logs is too large.
+    pub fn remove_device(
+        &mut self,
+        now: Millis,
+        device: DeviceId,
+        keys: &[WrappedKey],
+    ) -> Result<u32, IndexError> {
+        self.check_writer()?;
+        if device == self.config.device {
+            return Err(IndexError::ThisDevice);
+        }
+        if !self.is_member(&device) {
+            return Err(IndexError::NotAMember(device));
+        }
+        let generation = self.generation().checked_add(1).ok_or(IndexError::LastGeneration)?;
+        let logs = self.heads.iter().filter(|(author, _)| author.device == device);
+        let ends: Vec<LogEnd> =
+            logs.map(|(author, head)| LogEnd { epoch: author.epoch, seq: head.seq }).collect();
+        let mut parts: Vec<Vec<WrappedKey>> = keys.chunks(KEYS_MAX).map(<[_]>::to_vec).collect();
+        if parts.is_empty() {
+            parts.push(Vec::new());
+        }
+        let removal = |keys| Op::Remove { device, ends: ends.clone(), generation, keys };
+        let records: Vec<Op> = parts.into_iter().map(removal).collect();
+        // All of them or none.
+        if !records.iter().all(|record| record.encode().is_some()) {
+            return Err(IndexError::Content("the record would be too large"));
+        }
+        for record in records {
+            self.log_local(now, record)?;
+        }
+        if self.stale {
+            self.rebuild()?;
+        }
+        Ok(generation)
     }
 
-    /// Tells whether a record counts: it is not past the cut-off of a removed device.
-    pub(super) fn counts_for(&self, dot: &Dot) -> bool {
-        let Some(state) = self.members.get(&dot.author.device) else { return true };
-        let cutoff = state.cutoffs.iter().find(|cutoff| cutoff.author == dot.author);
-        match (cutoff, state.removed) {
-            (Some(cutoff), _) => dot.seq <= cutoff.seq,
-            // A log that the removal does not name was begun after it, or hidden from it: it counts
-            // only when the device was let in anew.
-            (None, Some(_)) => state.is_active(),
-            (None, None) => true,
+    /// Tells whether this device was removed from the folder: what it writes counts nowhere.
+    pub fn is_removed(&self) -> bool {
+        !self.counts_for(&Dot { author: self.author, seq: self.next_seq() })
+    }
+
+    /// Refuses local changes by devices that may not write.
+    pub(super) fn check_writer(&self) -> Result<(), IndexError> {
+        if self.config.tier != Tier::Write {
+            return Err(IndexError::ReadOnly);
         }
+        if self.is_removed() { Err(IndexError::Removed) } else { Ok(()) }
+    }
+
+    /// Tells whether a record counts: it is not past the end that a removal has set to its log.
+    pub fn counts_for(&self, dot: &Dot) -> bool {
+        let state = self.members.get(&dot.author.device);
+        let limit = state.and_then(|state| state.limit(dot.author.epoch));
+        limit.is_none_or(|limit| dot.seq <= limit)
     }
 
     pub(super) fn apply_member(
         &mut self,
+        dot: &Dot,
         admission: Admission,
         named_ms: Millis,
         name: String,
-    ) -> Result<(), IndexError> {
+    ) {
         if !self.config.verifier.admits(&admission) {
-            return Ok(());
+            return;
         }
         let device = admission.device;
         let state = self.member_mut(device);
-        let was_out = state.removed.is_some() && !state.is_active();
+        if dot.seq == 1 {
+            state.note_log(dot.author.epoch, admission.generation);
+        }
         let rank = |admission: &Admission| (admission.generation, admission.tier);
         let old = state.admission.as_ref().map(rank);
         // The highest generation, then tier, and the latest name: whatever order they arrive in.
@@ -139,33 +246,27 @@ impl<S: Storage> Index<S> {
             state.admission = Some(admission);
         }
         state.name = std::mem::take(&mut state.name).max((named_ms, name));
-        // Let in anew: what did not count before may count now.
-        let is_back = was_out && state.is_active();
-        self.stale |= is_back;
         self.store_member(device);
-        Ok(())
     }
 
-    pub(super) fn apply_removal(
-        &mut self,
-        device: DeviceId,
-        cutoffs: &[Cutoff],
-        generation: u32,
-    ) -> Result<(), IndexError> {
-        let state = self.member_mut(device);
-        state.removed = state.removed.max(Some(generation));
-        for cutoff in cutoffs {
-            match state.cutoffs.iter_mut().find(|old| old.author == cutoff.author) {
-                Some(old) => old.seq = old.seq.min(cutoff.seq),
-                None => state.cutoffs.push(cutoff.clone()),
-            }
-        }
-        state.cutoffs.sort_by_key(|cutoff| cutoff.author);
+    pub(super) fn apply_removal(&mut self, device: DeviceId, ends: &[LogEnd], generation: u32) {
+        let counted = self.counted_of(&device);
+        self.member_mut(device).note_removal(generation, ends.to_vec());
         self.store_member(device);
-        self.stale |= self.heads.iter().any(|(author, head)| {
-            author.device == device && !self.counts_for(&Dot { author: *author, seq: head.seq })
+        self.stale |= self.counted_of(&device) != counted;
+    }
+
+    /// Gives how many records of each log of a device are in force here.
+    fn counted_of(&self, device: &DeviceId) -> Vec<u64> {
+        let Some(state) = self.members.get(device) else { return Vec::new() };
+        let counted = state.logs.iter().map(|log| {
+            let author = Author { device: *device, epoch: log.epoch };
+            // In the middle of a segment the head is behind; own records may not be signed yet.
+            let staged = if author == self.author { self.pending.len() as u64 } else { 0 };
+            let held = self.context.get(&author) + staged;
+            state.limit(log.epoch).map_or(held, |limit| limit.min(held))
         });
-        Ok(())
+        counted.collect()
     }
 
     pub(super) fn approve_deletes(&mut self, author: Author, until: u64) {
@@ -184,8 +285,8 @@ impl<S: Storage> Index<S> {
         self.members.entry(device).or_insert_with(|| MemberState {
             admission: None,
             name: (0, String::new()),
-            removed: None,
-            cutoffs: Vec::new(),
+            logs: Vec::new(),
+            removals: Vec::new(),
             approved: Vec::new(),
         })
     }

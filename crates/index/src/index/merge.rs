@@ -47,6 +47,10 @@ impl<S: Storage> Index<S> {
     /// Checks that the author may write what the segment holds beyond `have`.
     fn check_allowed(&self, segment: &Segment, have: u64) -> Result<(), MergeError> {
         let refused = Err(MergeError::NotAllowed(segment.author));
+        if segment.first == 1 && matches!(segment.parts.first(), Some(Part::Omitted(_))) {
+            // What a log begins with tells which removals it was begun after.
+            return refused;
+        }
         let new = &segment.parts[(have + 1 - segment.first) as usize..];
         let mut tier = self.tier_of(&segment.author.device);
         if have == 0 {

@@ -16,9 +16,7 @@ impl<S: Storage> Index<S> {
     pub fn rebuild(&mut self) -> Result<(), IndexError> {
         let mut changed = self.wanted_entries()?;
         changed.append(&mut self.changed);
-        for prefix in keys::REBUILT {
-            self.overlay.wipe(prefix)?;
-        }
+        self.forget_derived()?;
         let meta = Meta::new(self.config.folder, self.meta.epoch);
         let hlc = std::mem::replace(&mut self.meta, meta).hlc;
         self.meta.hlc = hlc;
@@ -40,6 +38,14 @@ impl<S: Storage> Index<S> {
         changed.append(&mut self.changed);
         changed.extend(self.wanted_entries()?);
         self.changed = changed;
+        Ok(())
+    }
+
+    /// Removes all that follows from the logs, in whatever form it is stored.
+    pub(super) fn forget_derived(&mut self) -> Result<(), IndexError> {
+        for prefix in keys::REBUILT {
+            self.overlay.wipe(prefix)?;
+        }
         Ok(())
     }
 
@@ -70,8 +76,7 @@ impl<S: Storage> Index<S> {
         // The clock is not replayed: it was kept.
         const NOW: Millis = 0;
         let Some(op) = Op::decode(bytes, &dot.author) else { return Ok(()) };
-        let is_membership =
-            matches!(op, Op::Member { .. } | Op::Remove { .. } | Op::Approve { .. });
+        let is_membership = matches!(op, Op::Member { .. } | Op::Remove { .. });
         if is_membership == membership { self.apply(dot, op, NOW) } else { Ok(()) }
     }
 

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_index::{Content, Context, Dot, EntryId, Kind, SafeName};
+use dunlin_identity::DeviceId;
+use dunlin_index::{Author, Content, Context, Dot, EntryId, Kind, SafeName};
 
-use super::wire::{Op, Place, Stamp};
+use super::wire::{LogEnd, Op, Place, Stamp};
 use super::{ID_KEY, line};
 
 /// Where a move has put an entry; the greatest wins.
@@ -31,6 +32,8 @@ struct Entry {
     values: BTreeMap<Dot, Content>,
     presence: BTreeSet<Dot>,
     mode: (Option<Stamp>, u32),
+    /// What records say of its first place and mode that a removal has taken back.
+    void: Option<(Place, u32)>,
     deletes: Vec<TreeDelete>,
 }
 
@@ -113,7 +116,9 @@ fn settings_of<'a>(records: impl Iterator<Item = (&'a Dot, &'a Op)>) -> BTreeMap
 impl Model {
     /// Computes the state of those of the records that a context covers.
     pub(crate) fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
-        let known = || records.iter().filter(|(dot, _)| context.covers(dot));
+        let limits = Limits::new(records, context);
+        let known = || records.iter().filter(|(dot, _)| context.covers(dot) && limits.count(dot));
+        let void = records.iter().filter(|(dot, _)| context.covers(dot) && !limits.count(dot));
         let mut entries: BTreeMap<EntryId, Entry> = BTreeMap::new();
         let mut replaced: BTreeSet<(EntryId, Dot)> = BTreeSet::new();
         let mut disabled: BTreeSet<(EntryId, Dot)> = BTreeSet::new();
@@ -149,7 +154,13 @@ impl Model {
             };
             entries.entry(*changed).or_default().change(dot, op);
         }
+        for (dot, op) in void {
+            if let Some(id) = born_as(dot, op) {
+                entries.entry(id).or_default().be_born_void(op);
+            }
+        }
         for (id, entry) in &mut entries {
+            entry.settle_birth();
             entry.values.retain(|dot, _| !replaced.contains(&(*id, *dot)));
             entry.presence.retain(|dot| !disabled.contains(&(*id, *dot)));
         }
@@ -396,6 +407,41 @@ impl Model {
     }
 }
 
+/// Up to where the logs of removed devices count.
+struct Limits {
+    begun: BTreeMap<Author, u32>,
+    removals: Vec<(DeviceId, u32, Vec<LogEnd>)>,
+}
+
+impl Limits {
+    fn new(records: &BTreeMap<Dot, Op>, context: &Context) -> Self {
+        let mut limits = Self { begun: BTreeMap::new(), removals: Vec::new() };
+        for (dot, op) in records.iter().filter(|(dot, _)| context.covers(dot)) {
+            match op {
+                Op::Member { admission, .. } if dot.seq == 1 => {
+                    limits.begun.insert(dot.author, admission.generation);
+                }
+                Op::Remove { device, ends, generation, .. } => {
+                    limits.removals.push((*device, *generation, ends.clone()));
+                }
+                _ => {}
+            }
+        }
+        limits
+    }
+
+    /// Tells whether every removal that came after the beginning of a log spares a record of it.
+    fn count(&self, dot: &Dot) -> bool {
+        let begun = self.begun.get(&dot.author).copied();
+        self.removals.iter().all(|(device, generation, ends)| {
+            *device != dot.author.device || begun >= Some(*generation) || {
+                let of_it = ends.iter().filter(|end| end.epoch == dot.author.epoch);
+                of_it.map(|end| end.seq).min().is_some_and(|seq| dot.seq <= seq)
+            }
+        })
+    }
+}
+
 fn digits(bytes: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("dunlin index conflict name v1");
     hasher.update(bytes).finalize().to_hex().to_string()
@@ -427,6 +473,26 @@ impl Entry {
         }
         self.presence.insert(*dot);
         self.mode = self.mode.max((None, *mode));
+    }
+
+    /// A record that was taken back still tells what the entry is and where it began.
+    fn be_born_void(&mut self, op: &Op) {
+        let (Op::Create { place, content, mode, .. } | Op::Promote { place, content, mode, .. }) =
+            op
+        else {
+            return;
+        };
+        self.kind = Some(content.kind());
+        let (first, highest) = self.void.take().unwrap_or((place.clone(), *mode));
+        self.void = Some((first.min(place.clone()), highest.max(*mode)));
+    }
+
+    /// What was taken back has a say only when nothing else has made the entry.
+    fn settle_birth(&mut self) {
+        if let (None, Some((place, mode))) = (&self.birth, self.void.take()) {
+            self.birth = Some(place);
+            self.mode = self.mode.max((None, mode));
+        }
     }
 
     fn change(&mut self, dot: &Dot, op: &Op) {

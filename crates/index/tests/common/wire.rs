@@ -22,8 +22,8 @@ pub(crate) struct Stamp {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Cutoff {
-    pub(crate) author: Author,
+pub(crate) struct LogEnd {
+    pub(crate) epoch: u64,
     pub(crate) seq: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Op {
     Promote { entry: EntryId, dot: Dot, place: Place, content: Content, mode: u32 },
     Enable { entry: EntryId, enables: Vec<Dot> },
     Approve { author: Author, until: u64 },
-    Remove { device: DeviceId, cutoffs: Vec<Cutoff>, generation: u32, keys: Vec<WrappedKey> },
+    Remove { device: DeviceId, ends: Vec<LogEnd>, generation: u32, keys: Vec<WrappedKey> },
     Settings { value: Vec<u8>, replaces: Vec<Dot> },
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index as Pick;
 
 use crate::common::model::{Model, ids_of};
-use crate::common::wire::{self, Hostile, Op, Place, Stamp};
+use crate::common::wire::{self, Hostile, LogEnd, Op, Place, Stamp};
 use crate::common::{Device, name, word};
 use crate::world::{Step, World, step, take_all};
 
@@ -53,7 +53,14 @@ fn told(lie: &Lie, ids: &[EntryId], dots: &[Dot], author: Author) -> Op {
         _ => Content::Directory,
     };
     let solid = if content == Content::Directory { word("solid", 0) } else { content.clone() };
-    match lie.what % 11 {
+    match lie.what % 12 {
+        11 => {
+            let device = dot.author.device;
+            let of_it = picked.iter().filter(|dot| dot.author.device == device);
+            let ends = of_it.map(|dot| LogEnd { epoch: dot.author.epoch, seq: dot.seq }).collect();
+            let generation = u32::try_from(lie.number % 4).unwrap();
+            Op::Remove { device, ends, generation, keys: Vec::new() }
+        }
         10 => Op::Settings { value: vec![lie.name; 3], replaces: picked },
         0 => Op::Create { kind: content.kind(), first: true, place, content, mode },
         1 => Op::Create { kind: content.kind(), first: false, place, content, mode },
@@ -119,6 +126,7 @@ fn is_taken(op: &Op) -> bool {
         | Op::Promote { entry, .. }
         | Op::Enable { entry, .. } => *entry != EntryId::ROOT,
         Op::DeleteTree { top, .. } => *top != EntryId::ROOT,
+        Op::Remove { generation, .. } => *generation > 0,
         _ => true,
     }
 }

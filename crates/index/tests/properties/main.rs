@@ -9,5 +9,6 @@ mod common;
 
 mod delivery;
 mod hostile;
+mod removals;
 mod state_machine;
 mod world;

@@ -14,15 +14,61 @@ const NAMES: [&str; 4] = ["a", "b.txt", "c", "d.d"];
 /// What happens; numbers pick from what there is.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Mkdir { at: u8, dir: u8, name: u8 },
-    Create { at: u8, dir: u8, name: u8, text: u8 },
-    Link { at: u8, dir: u8, name: u8, text: u8 },
-    Write { at: u8, item: u8, text: u8 },
-    Mode { at: u8, item: u8, mode: u8 },
-    Rename { at: u8, item: u8, dir: u8, name: u8 },
-    Delete { at: u8, item: u8 },
-    Settings { at: u8, text: u8 },
-    Deliver { to: u8, from: u8, count: u8 },
+    Mkdir {
+        at: u8,
+        dir: u8,
+        name: u8,
+    },
+    Create {
+        at: u8,
+        dir: u8,
+        name: u8,
+        text: u8,
+    },
+    Link {
+        at: u8,
+        dir: u8,
+        name: u8,
+        text: u8,
+    },
+    Write {
+        at: u8,
+        item: u8,
+        text: u8,
+    },
+    Mode {
+        at: u8,
+        item: u8,
+        mode: u8,
+    },
+    Rename {
+        at: u8,
+        item: u8,
+        dir: u8,
+        name: u8,
+    },
+    Delete {
+        at: u8,
+        item: u8,
+    },
+    Settings {
+        at: u8,
+        text: u8,
+    },
+    /// One device removes another one, which may not know and go on.
+    Remove {
+        at: u8,
+        who: u8,
+    },
+    /// A device comes back with a code of the generation that it knows of.
+    Return {
+        at: u8,
+    },
+    Deliver {
+        to: u8,
+        from: u8,
+        count: u8,
+    },
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
@@ -39,6 +85,16 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => (byte(), byte()).prop_map(|(at, text)| Step::Settings { at, text }),
         5 => (byte(), byte(), 1..20_u8)
             .prop_map(|(to, from, count)| Step::Deliver { to, from, count }),
+    ]
+}
+
+/// Steps with removals and returns among the others.
+pub(crate) fn step_with_removals() -> impl Strategy<Value = Step> {
+    let byte = any::<u8>;
+    prop_oneof![
+        20 => step(),
+        3 => (byte(), byte()).prop_map(|(at, who)| Step::Remove { at, who }),
+        1 => byte().prop_map(|at| Step::Return { at }),
     ]
 }
 
@@ -110,11 +166,13 @@ impl World {
             | Step::Mode { at, .. }
             | Step::Rename { at, .. }
             | Step::Delete { at, .. }
-            | Step::Settings { at, .. } => self.pick(at),
+            | Step::Settings { at, .. }
+            | Step::Remove { at, .. }
+            | Step::Return { at } => self.pick(at),
         };
         let before = self.devices[at].log.len();
         match self.act(at, step) {
-            Ok(()) | Err(IndexError::Taken | IndexError::IntoItself) => {}
+            Ok(()) | Err(IndexError::Taken | IndexError::IntoItself | IndexError::Removed) => {}
             Err(error) => panic!("{step:?}: {error}"),
         }
         self.devices[at].commit();
@@ -163,6 +221,21 @@ impl World {
             Step::Settings { text, .. } => {
                 let value = self.text(text).into_bytes();
                 self.devices[at].index.set_settings(now, value)?;
+            }
+            Step::Remove { who, .. } => {
+                let who = self.devices[self.pick(who)].config.device;
+                match self.devices[at].index.remove_device(now, who, &[]) {
+                    Ok(_) | Err(IndexError::ThisDevice | IndexError::NotAMember(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Step::Return { .. } => {
+                self.fresh += 1;
+                let epoch = 1000 + u64::from(self.fresh);
+                let device = &mut self.devices[at];
+                device.config.admission.generation = device.index.generation();
+                device.reopen();
+                device.index.open_new_epoch(epoch, now)?;
             }
             Step::Deliver { .. } => {}
         }
