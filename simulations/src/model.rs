@@ -26,11 +26,21 @@
 //! - Nothing comes back without a reason: what somebody deleted or overwrote is shown only if
 //!   somebody else edited or moved the entry, or a directory that it was deleted with, without
 //!   knowing of that.
+//!
+//! # Removals
+//! In a scope with removals each device may also remove each other one, at any point, and one of the
+//! operations of every run is a removal. Who was removed and knows it does nothing any more; who does
+//! not know goes on, and others take it. Then also:
+//! - Nothing is shown that was written past the end of its author's log, by any removal, and what was
+//!   done past it neither overwrites nor deletes: what it had superseded is shown again.
+//! - What members wrote is shown, also in what a removed device had made. One exception: a content
+//!   that a removed device had made independent of another one, which a member who saw that then
+//!   deleted, was deleted with it; it is in the histories of those who had it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
-use dunlin_identity::{Hash, Tier};
+use dunlin_identity::{DeviceId, Hash, Tier};
 use dunlin_index::{
     Config, Content, Context, Dot, EntryId, Index, IndexError, Item, Kind, MemStore, NewEntry,
     SafeName,
@@ -85,12 +95,13 @@ enum Act {
     Edit(Item),
     Delete(Item),
     Place(Item, EntryId, SafeName),
+    Remove(DeviceId),
 }
 
 impl Act {
     fn is_on_copy(&self) -> bool {
         match self {
-            Self::Create(_) => false,
+            Self::Create(_) | Self::Remove(_) => false,
             Self::Edit(item) | Self::Delete(item) | Self::Place(item, ..) => item.conflict,
         }
     }
@@ -109,6 +120,20 @@ struct Done {
     used: BTreeSet<EntryId>,
     /// The entries that it edited or deleted.
     ended: BTreeSet<EntryId>,
+    /// The content that it wrote.
+    wrote: Option<String>,
+    /// Whom it removed.
+    removed: Option<DeviceId>,
+}
+
+impl Done {
+    /// Tells whether a removal takes this back.
+    fn is_void(&self, all: &[Rc<Self>]) -> bool {
+        let author = &self.dot.author;
+        let by = |other: &&Rc<Self>| other.removed == Some(author.device);
+        self.removed.is_none()
+            && all.iter().filter(by).any(|removal| !removal.knew.covers(&self.dot))
+    }
 }
 
 /// A device's storage; devices are opened from it when they act.
@@ -124,17 +149,20 @@ struct State {
 
 struct Explorer {
     keys: Keys,
+    removals: bool,
     seen: HashSet<Vec<Vec<Hash>>>,
     explored: Explored,
 }
 
-/// Visits every state that up to `operations` operations lead to.
+/// Visits every state that up to `operations` operations lead to; with `removals`, every one that
+/// runs of so many operations lead to of which one at least removes a device.
 ///
 /// # Errors
 /// The first state in which a check fails.
-pub fn explore(start: Start, operations: usize) -> Result<Explored, ModelError> {
+pub fn explore(start: Start, operations: usize, removals: bool) -> Result<Explored, ModelError> {
     let keys = Keys::make(DEVICES, false, &mut Random::new(1));
-    let mut explorer = Explorer { keys, seen: HashSet::new(), explored: Explored::default() };
+    let (seen, explored) = (HashSet::new(), Explored::default());
+    let mut explorer = Explorer { keys, removals, seen, explored };
     let state = explorer.begin(start)?;
     explorer.visit(&state, operations)?;
     Ok(explorer.explored)
@@ -229,7 +257,7 @@ impl Explorer {
                     continue;
                 }
                 index.write_back(true)?;
-                for act in acts(&index)? {
+                for act in self.acts(&index, state, left)? {
                     self.explored.steps += 1;
                     let next = self.step(state, device, subset, &base, &act)?;
                     self.visit(&next, left - 1)?;
@@ -237,6 +265,32 @@ impl Explorer {
             }
         }
         Ok(())
+    }
+
+    /// Gives all that a device could do in a state from which so many operations are left.
+    fn acts(
+        &self,
+        index: &Index<MemStore>,
+        state: &State,
+        left: usize,
+    ) -> Result<Vec<Act>, IndexError> {
+        if !self.removals {
+            return acts(index);
+        }
+        if index.is_removed() {
+            return Ok(Vec::new());
+        }
+        let members = index.members().into_iter();
+        let others = members.filter(|member| member.device != index.author().device);
+        let mut found: Vec<Act> = others
+            .filter(|member| !member.removed)
+            .map(|member| Act::Remove(member.device))
+            .collect();
+        // Runs without a removal are those of the scope without.
+        if left > 1 || state.done.iter().any(|done| done.removed.is_some()) {
+            found.append(&mut acts(index)?);
+        }
+        Ok(found)
     }
 
     fn pull(&self, to: &mut Index<MemStore>, from: usize, held: &Held) -> Result<(), ModelError> {
@@ -262,14 +316,21 @@ impl Explorer {
         let new = format!("{device}.{}", knew.get(&author));
         let (mut uses, mut ends) = (BTreeSet::new(), BTreeSet::new());
         let (mut used, mut ended) = (BTreeSet::new(), BTreeSet::new());
+        let (mut wrote, mut removed) = (None, None);
         match act {
             Act::Create(name) => {
                 make(&mut index, EntryId::ROOT, name, word(&new))?;
-                uses.insert(new);
+                uses.insert(new.clone());
+                wrote = Some(new);
+            }
+            Act::Remove(device) => {
+                index.remove_device(NOW, *device, &[])?;
+                removed = Some(*device);
             }
             Act::Edit(item) => {
                 index.write(NOW, &item.key, word(&new))?;
-                uses.insert(new);
+                uses.insert(new.clone());
+                wrote = Some(new);
                 ends.insert(said(&item.content));
                 used.insert(item.key.entry);
                 ended.insert(item.key.entry);
@@ -295,7 +356,7 @@ impl Explorer {
         let mut next = state.clone();
         next.heads[device] = heads(&index);
         next.held[device] = Rc::new(store);
-        next.done.push(Rc::new(Done { dot, knew, uses, ends, used, ended }));
+        next.done.push(Rc::new(Done { dot, knew, uses, ends, used, ended, wrote, removed }));
         next.trace.push(format!("device {device}, knowing {subset:03b}: {act:?}").into());
         Ok(next)
     }
@@ -317,6 +378,9 @@ impl Explorer {
             }
             let mut view = Vec::new();
             for (path, item) in walk(&index, EntryId::ROOT)? {
+                if item.key.dot.is_some_and(|dot| !index.counts_for(&dot)) {
+                    return broken(format!("{path} was written by a removed device"));
+                }
                 shown.insert(said(&item.content));
                 view.push(format!("{path} {}", said(&item.content)));
             }
@@ -331,15 +395,39 @@ impl Explorer {
         self.check_contents(state, &shown).or_else(broken)
     }
 
+    /// What was written and taken back is shown only if a member who saw it made it its own.
+    fn check_void(
+        &self,
+        void: &[&Rc<Done>],
+        counting: &[&Rc<Done>],
+        shown: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        for done in void {
+            let Some(content) = done.wrote.as_ref().filter(|content| shown.contains(*content))
+            else {
+                continue;
+            };
+            if !counting.iter().any(|other| other.knew.covers(&done.dot)) {
+                return Err(format!("{content} was cut off"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_contents(&self, state: &State, shown: &BTreeSet<String>) -> Result<(), String> {
+        let (void, counting): (Vec<_>, Vec<_>) =
+            state.done.iter().partition(|done| done.is_void(&state.done));
+        self.check_void(&void, &counting, shown)?;
         let mut ended: BTreeMap<&String, Vec<&Rc<Done>>> = BTreeMap::new();
-        for done in &state.done {
+        for done in &counting {
             for content in &done.ends {
                 ended.entry(content).or_default().push(done);
             }
         }
-        for content in state.done.iter().flat_map(|done| &done.uses) {
-            if !ended.contains_key(content) && !shown.contains(content) {
+        let taken_back = |content| void.iter().any(|done| done.wrote.as_ref() == Some(content));
+        for content in counting.iter().flat_map(|done| &done.uses) {
+            let gone = ended.contains_key(content) || taken_back(content);
+            if !gone && !shown.contains(content) && !went_with_another(&void, &counting) {
                 return Err(format!("{content} is lost"));
             }
         }
@@ -348,7 +436,9 @@ impl Explorer {
                 let reason = state.done.iter().any(|other| {
                     // Who edits or moves an entry keeps it, with whatever it holds.
                     let keeps_it = !other.used.is_disjoint(&end.ended);
-                    (other.uses.contains(content) || keeps_it) && !end.knew.covers(&other.dot)
+                    // What was seen of an operation that is taken back is as it was before it.
+                    let unseen = !end.knew.covers(&other.dot) || other.is_void(&state.done);
+                    (other.uses.contains(content) || keeps_it) && unseen
                 });
                 if shown.contains(content) && !reason {
                     return Err(format!("{content} came back"));
@@ -357,6 +447,15 @@ impl Explorer {
         }
         Ok(())
     }
+}
+
+/// Tells whether a member has deleted something from which a removed device had parted something
+/// else: the deletion names that, too.
+fn went_with_another(void: &[&Rc<Done>], counting: &[&Rc<Done>]) -> bool {
+    let parted = |end: &&&Rc<Done>| {
+        void.iter().any(|done| end.knew.covers(&done.dot) && !done.used.is_disjoint(&end.ended))
+    };
+    counting.iter().any(|end| parted(&end))
 }
 
 fn take(to: &mut Index<MemStore>, segments: &[Vec<u8>]) -> Result<(), ModelError> {
@@ -480,7 +579,15 @@ mod tests {
     #[test]
     fn three_devices_and_two_entries_agree_whatever_they_do() {
         for start in [Start::DirectoryAndFile, Start::TwoDirectories, Start::FileInDirectory] {
-            let explored = explore(start, 2).unwrap_or_else(|error| panic!("{error}"));
+            let explored = explore(start, 2, false).unwrap_or_else(|error| panic!("{error}"));
+            assert!(explored.states > 100, "{explored:?}");
+        }
+    }
+
+    #[test]
+    fn three_devices_that_remove_each_other_agree_and_show_nothing_that_was_cut_off() {
+        for start in [Start::DirectoryAndFile, Start::TwoDirectories, Start::FileInDirectory] {
+            let explored = explore(start, 2, true).unwrap_or_else(|error| panic!("{error}"));
             assert!(explored.states > 100, "{explored:?}");
         }
     }

@@ -12,13 +12,16 @@ struct Arguments {
     /// How many operations, of all devices together.
     #[arg(long, default_value_t = 4)]
     operations: usize,
+    /// Lets devices remove each other, once at least in every run.
+    #[arg(long)]
+    removals: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     for start in [Start::DirectoryAndFile, Start::TwoDirectories, Start::FileInDirectory] {
         let begun = Instant::now();
-        match explore(start, arguments.operations) {
+        match explore(start, arguments.operations, arguments.removals) {
             Ok(explored) => println!(
                 "{start:?}, {} operations: {} states, {} steps, {:.1} s, no fault",
                 arguments.operations,
