@@ -48,6 +48,7 @@ mod error;
 mod hashing;
 mod history;
 mod hold;
+mod members;
 mod observe;
 mod overwrite;
 mod pack;
@@ -203,6 +204,8 @@ pub struct Folder<F, S: Storage> {
     announce: Announce,
     unsynced: durable::Unsynced,
     paused: bool,
+    /// Why nothing is done any more: this device was removed from the folder.
+    removed: Option<String>,
     fault: Option<String>,
     fault_retry_at: Option<Millis>,
     missed_retry_at: Option<Millis>,
@@ -227,6 +230,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     pub fn new(parts: Parts<F, S>) -> Self {
         let me = parts.signer.device();
         let told_conflicts = conflicts::Told::begin(&parts.index, &parts.rows);
+        let removed = members::removed_reason(&parts.index);
         let mut folder = Self {
             name: parts.name,
             fs: parts.fs,
@@ -267,6 +271,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             announce: parts.announce,
             unsynced: durable::Unsynced::default(),
             paused: false,
+            removed,
             fault: None,
             fault_retry_at: None,
             missed_retry_at: None,
@@ -419,6 +424,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         message: SyncMessage,
         now: Millis,
     ) -> Result<(), SyncError> {
+        if self.removed.is_some() {
+            return Ok(());
+        }
         let handled = match self.replicator.on_message(from, message, &mut self.index, now) {
             Ok(handled) => handled,
             Err(error) => {
@@ -431,6 +439,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return Err(error);
             }
         };
+        self.note_own_removal();
         self.emit(handled.out);
         if let Some(refused) = handled.refused {
             self.refused(from, &refused, now);
@@ -531,7 +540,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// What the folder is doing.
     pub fn state(&self) -> FolderState {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.removed.is_some() {
             FolderState::Error
         } else if self.paused {
             FolderState::Paused
@@ -548,7 +557,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Why the folder is held or in error, with what to do.
     pub fn reason(&self) -> Option<String> {
-        self.fault.clone().or_else(|| self.held.reason(&self.name))
+        let stopped = self.removed.clone().or_else(|| self.fault.clone());
+        stopped.or_else(|| self.held.reason(&self.name))
     }
 
     /// Files and bytes that are not yet on this disk as the index says.
@@ -564,7 +574,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn is_running(&self) -> bool {
-        !self.paused && self.fault.is_none()
+        !self.paused && self.fault.is_none() && self.removed.is_none()
     }
 
     fn emit(&mut self, out: Vec<Out>) {
