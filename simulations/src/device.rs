@@ -70,6 +70,8 @@ pub struct Device {
     pub watched_at: Millis,
     /// Lies until then.
     pub lies_until: Option<Millis>,
+    /// Whom it refuses, because it knows that they were removed; kept while it does not run.
+    pub refuses: BTreeSet<DeviceId>,
     /// When the state machine wants to be called, in virtual time.
     pub timer: Option<Millis>,
     /// How the process is to end.
@@ -108,6 +110,7 @@ impl Device {
             deaf_until: None,
             watched_at: 0,
             lies_until: None,
+            refuses: BTreeSet::new(),
             timer: None,
             death: None,
             clock_error: 0,

@@ -206,11 +206,17 @@ impl Oracle {
         }
     }
 
-    /// Says what is missing in the end; `devices` must agree already.
-    pub fn missing(&self, devices: &[Holdings]) -> Vec<String> {
-        let Some(first) = devices.first() else { return Vec::new() };
+    /// Says what is missing in the end in the folders of `members`, which must agree already. Of what
+    /// only users of removed devices have written nothing is demanded.
+    pub fn missing(&self, devices: &[Holdings], members: &[usize]) -> Vec<String> {
+        let Some(first) = members.first().and_then(|first| devices.get(*first)) else {
+            return Vec::new();
+        };
         let mut missing = Vec::new();
         for (hash, known) in &self.contents {
+            if !members.iter().any(|member| known.authors.contains(member)) {
+                continue;
+            }
             let found = match known.fate {
                 Fate::Free => true,
                 Fate::Live => first.tree.contains_key(hash),

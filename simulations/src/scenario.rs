@@ -71,6 +71,8 @@ pub enum What {
     Pause(Millis),
     /// The user asks for a scan.
     Scan,
+    /// The user removes another device from the folder.
+    Remove(usize),
 }
 
 /// Where a process ends.
@@ -287,8 +289,24 @@ impl Scenario {
         }
         let (real_keys, texts) = (seed % 64 == 63, seed % 8 == 5);
         let (plant, follow) = (None, None);
+        if seed % 32 == 11 {
+            add_removals(seed, devices, &mut steps);
+        }
         Self { seed, devices, real_keys, texts, plant, follow, network, steps }
     }
+}
+
+/// Lets users remove devices, mostly one. Drawn apart, so that the other steps stay as they are.
+fn add_removals(seed: u64, devices: usize, steps: &mut Vec<Step>) {
+    let mut random = Random::new(seed ^ 0x4e40_7ed0_dead);
+    let last = steps.last().map_or(0, |step| step.at);
+    for _ in 0..if random.permille(250) { 2 } else { 1 } {
+        let (number, at) = (steps.len(), random.between(0, last));
+        let device = random.index(devices);
+        let other = (device + 1 + random.index(devices - 1)) % devices;
+        steps.push(Step { number, at, device, what: What::Remove(other), salt: random.draw() });
+    }
+    steps.sort_by_key(|step| step.at);
 }
 
 /// The time between two steps: often so short that devices cannot know of each other.

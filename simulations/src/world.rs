@@ -26,6 +26,7 @@ mod checks;
 mod faults;
 mod follow;
 mod last_word;
+mod members;
 mod network;
 mod shell;
 mod steps;

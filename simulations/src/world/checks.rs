@@ -67,10 +67,11 @@ impl World {
     }
 
     fn contexts(&self) -> Vec<Option<dunlin_index::Context>> {
-        let context = |d: &crate::device::Device| {
-            d.running.as_ref().map(|running| running.folder.index().context().clone())
+        let context = |device: usize| {
+            let running = self.devices[device].running.as_ref();
+            running.map(|running| running.folder.index().context().clone())
         };
-        self.devices.iter().map(context).collect()
+        self.groups().into_iter().flatten().map(context).collect()
     }
 
     pub(super) fn rest(&mut self) {
@@ -146,9 +147,17 @@ impl World {
     }
 
     fn unrest(&self) -> Vec<String> {
+        let groups = self.groups();
+        if groups.is_empty() {
+            return vec!["who takes part is not agreed upon".to_owned()];
+        }
+        groups.iter().flat_map(|members| self.unrest_among(members)).collect()
+    }
+
+    fn unrest_among(&self, members: &[usize]) -> Vec<String> {
         let mut unrest = Vec::new();
-        for device in &self.devices {
-            let number = device.number;
+        for number in members.iter().copied() {
+            let device = &self.devices[number];
             let Some(running) = &device.running else {
                 unrest.push(format!("{number} does not run"));
                 continue;
@@ -161,7 +170,8 @@ impl World {
                     running.folder.need()
                 ));
             }
-            for peer in self.devices.iter().filter(|peer| peer.number != number) {
+            for peer in members.iter().filter(|peer| **peer != number) {
+                let peer = &self.devices[*peer];
                 if !running.folder.in_sync(&peer.id) {
                     unrest.push(format!("{number} is not in sync with {}", peer.number));
                 }
@@ -177,23 +187,41 @@ impl World {
     /// Compares all devices with each other, their disks with their views, and all with what the
     /// users did.
     pub(super) fn check_end(&mut self) {
-        let views: Result<Vec<_>, _> = (0..self.devices.len()).map(|d| self.view(d)).collect();
+        let groups = self.groups();
+        for members in &groups {
+            self.check_members(members);
+        }
+        // Where removals have parted the devices, each part has only some of what was written.
+        if let ([members], None) = (groups.as_slice(), &self.failure) {
+            let missing = self.oracle.missing(&self.holdings(), members);
+            if !missing.is_empty() {
+                self.fail(format!("lost: {}", missing.join("; ")));
+            }
+        }
+    }
+
+    fn check_members(&mut self, members: &[usize]) {
+        let views: Result<Vec<_>, _> = members.iter().map(|d| self.view(*d)).collect();
         let views = match views {
             Ok(views) => views,
             Err(error) => return self.fail(format!("a view cannot be read: {error}")),
         };
-        for device in 1..views.len() {
-            if views[device] != views[0] {
-                let apart = differences(&views[0], &views[device]);
-                return self.fail(format!("the views of 0 and {device} differ: {apart}"));
+        let first_one = members[0];
+        for (device, view) in members.iter().zip(&views) {
+            if *view != views[0] {
+                let apart = differences(&views[0], view);
+                return self.fail(format!("the views of {first_one} and {device} differ: {apart}"));
+            }
+            if let Some(path) = self.shown_past_its_end(*device) {
+                return self.fail(format!("{device} shows {path} of a removed device"));
             }
         }
-        let first = self.disk(0);
-        for (device, view) in views.iter().enumerate() {
+        let first = self.disk(first_one);
+        for (device, view) in members.iter().copied().zip(&views) {
             let mut disk = self.disk(device);
             if disk != first {
                 let apart = differences(&first, &disk);
-                return self.fail(format!("the disks of 0 and {device} differ: {apart}"));
+                return self.fail(format!("the disks of {first_one} and {device} differ: {apart}"));
             }
             forget_merged(&mut disk, view);
             if disk != *view {
@@ -201,16 +229,16 @@ impl World {
                 return self.fail(format!("view and disk of {device} differ: {apart}"));
             }
         }
-        let missing = self.oracle.missing(&self.holdings());
-        if !missing.is_empty() {
-            self.fail(format!("lost: {}", missing.join("; ")));
-        }
     }
 
-    /// Gives the paths that the first device's index shows with contents that are in no folder.
+    /// Gives the paths that an index shows with contents that are in no folder of a member.
     fn unavailable(&self) -> Vec<String> {
-        let Ok(view) = self.view(0) else { return Vec::new() };
-        let disks: Vec<_> = (0..self.devices.len()).map(|device| self.disk(device)).collect();
+        self.groups().iter().flat_map(|members| self.unavailable_among(members)).collect()
+    }
+
+    fn unavailable_among(&self, members: &[usize]) -> Vec<String> {
+        let Ok(view) = self.view(members[0]) else { return Vec::new() };
+        let disks: Vec<_> = members.iter().map(|device| self.disk(*device)).collect();
         let on_disk: BTreeSet<Hash> =
             disks.iter().flat_map(|disk| disk.values().filter_map(content_of)).collect();
         let lost = view.iter().filter(|(_, shown)| {

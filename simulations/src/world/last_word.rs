@@ -22,7 +22,9 @@ impl World {
     /// Deletes something, waits until all is quiet, and looks at every device.
     pub(super) fn check_deletion(&mut self) {
         let mut random = Random::new(self.scenario.seed ^ SALT);
-        let device = random.index(self.devices.len());
+        let groups = self.groups();
+        let [members] = groups.as_slice() else { return };
+        let device = members[random.index(members.len())];
         let before = match self.view(device) {
             Ok(view) => view,
             Err(error) => return self.fail(format!("a view cannot be read: {error}")),
@@ -46,7 +48,7 @@ impl World {
         }
         // Together with what went before it may have been a mass deletion that a user took back.
         let expected = if self.held_undone { before } else { after };
-        for device in 0..self.devices.len() {
+        for device in members.iter().copied() {
             let view = self.view(device).unwrap_or_default();
             let mut disk = self.disk(device);
             forget_merged(&mut disk, &view);

@@ -42,6 +42,8 @@ impl World {
         self.devices[one].is_reachable()
             && self.devices[other].is_reachable()
             && bit(one) == bit(other)
+            && !self.refuses(one, other)
+            && !self.refuses(other, one)
             && !self.cuts.contains_key(&pair(one, other))
     }
 
@@ -214,7 +216,9 @@ impl World {
         });
         // The network remembers for some time what it has seen.
         let again = !self.calm && self.random.permille(5);
-        if knows && (self.devices[to].gossip.insert(id) || again) {
+        let refused =
+            self.devices.iter().any(|there| there.id == author && self.refuses(to, there.number));
+        if knows && !refused && (self.devices[to].gossip.insert(id) || again) {
             self.take_message(to, author, message);
             self.pass_on(to, author, id, message);
         }

@@ -47,6 +47,7 @@ impl World {
         if let Some(before) = races.first() {
             self.races_over(device, before);
         }
+        self.note_members(device);
     }
 
     /// What a folder's thread does when its timer is due.
@@ -232,7 +233,8 @@ impl World {
         while !peers.is_empty() {
             let peer = peers.swap_remove(self.random.index(peers.len()));
             let there = &self.devices[peer];
-            if !there.is_reachable() || !there.peers.contains(&device) {
+            let refused = there.refuses.contains(&self.devices[device].id);
+            if !there.is_reachable() || !there.peers.contains(&device) || refused {
                 continue;
             }
             let Some(running) = &there.running else { continue };

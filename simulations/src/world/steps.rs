@@ -55,6 +55,7 @@ impl World {
                 self.with_folder(device, |folder, wall| folder.pause(wall));
                 self.soon(ms, Event::Over(device, Ends::Pause));
             }
+            What::Remove(other) => self.remove(device, other),
             What::Scan => self.with_folder(device, |folder, _| folder.scan()),
             fault => self.inject(device, fault),
         }
