@@ -2,8 +2,8 @@
 //!
 //! The parts: `log` (segments, heads, signing), `merge` (what peers send), `local` (what this
 //! device's user does), `apply` (the effect of one record), `tree` (what follows from the
-//! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), `conflicts`, and
-//! `settings`.
+//! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), `conflicts`,
+//! `withdraw` (contents that nobody has any more), and `settings`.
 
 mod apply;
 mod audit;
@@ -33,6 +33,7 @@ mod settings;
 mod texts;
 mod tree;
 mod view;
+mod withdraw;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

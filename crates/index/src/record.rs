@@ -100,6 +100,8 @@ pub(crate) enum Op {
     Remove { device: DeviceId, ends: Vec<LogEnd>, generation: u32, keys: Vec<WrappedKey> },
     /// The folder's settings as this device has them; replaces exactly the values named.
     Settings { value: Vec<u8>, replaces: Vec<Dot> },
+    /// Takes out values whose contents no member has any more, as if something had replaced them.
+    Withdraw { entry: EntryId, values: Vec<Dot> },
 }
 
 impl Op {
@@ -134,7 +136,9 @@ impl Op {
             Self::Mode { entry, mode, stamp } => {
                 *entry != EntryId::ROOT && stamp.device == author.device && *mode <= MODE_MASK
             }
-            Self::Delete { entry, .. } | Self::Enable { entry, .. } => *entry != EntryId::ROOT,
+            Self::Delete { entry, .. }
+            | Self::Enable { entry, .. }
+            | Self::Withdraw { entry, .. } => *entry != EntryId::ROOT,
             Self::DeleteTree { top, .. } => *top != EntryId::ROOT,
             Self::Promote { entry, content, mode, .. } => {
                 *entry != EntryId::ROOT

@@ -8,6 +8,8 @@
 //!   lacks, some MiB at a time. `more` asks for the next state when these were taken.
 //! - A local commit is broadcast as [`SyncMessage::Push`], or as [`SyncMessage::Head`] when it is
 //!   too large; who finds a gap answers with its state, which pulls what is missing.
+//! - Of a content without any source all members are asked whether they have it
+//!   ([`SyncMessage::WantHave`], [`SyncMessage::DontHave`]); what follows is the folder's affair.
 //! - Having merged, a member tells its new state to those that it is connected with; so do they.
 //!   A peer that still lacks something after `BEHIND_MS` is sent it directly.
 
@@ -86,6 +88,10 @@ pub struct Handled {
     pub refused: Option<MergeError>,
     /// The sender knows the same and has another state: a fault in one of both databases.
     pub diverged: bool,
+    /// Contents that the sender looks for, with the number of its question.
+    pub wanted: Option<(u64, Vec<(Hash, u64)>)>,
+    /// Contents that the sender does not have, with the number of the question.
+    pub absent: Option<(u64, Vec<Hash>)>,
 }
 
 /// What is known of a connected member.
@@ -201,6 +207,8 @@ impl Replicator {
                     handled.out.extend(self.pull(from, index, now));
                 }
             }
+            SyncMessage::WantHave { round, contents } => handled.wanted = Some((round, contents)),
+            SyncMessage::DontHave { round, contents } => handled.absent = Some((round, contents)),
         }
         Ok(handled)
     }
@@ -455,6 +463,11 @@ impl Replicator {
             let told = self.peers.get(&device).and_then(|peer| peer.told.as_ref());
             told.is_some_and(|told| dots.iter().all(|dot| told.heads.covers(dot)))
         })
+    }
+
+    /// Tells whether the device is connected.
+    pub fn is_connected(&self, device: &DeviceId) -> bool {
+        self.peers.contains_key(device)
     }
 
     /// Gives what a connected peer last told that it still lacks on its disk: files and bytes.

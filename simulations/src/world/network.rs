@@ -264,5 +264,7 @@ fn brief(message: &SyncMessage) -> String {
             format!("push {:?} with {:?}", of(segments), of(blobs))
         }
         SyncMessage::Head { seq, .. } => format!("head {seq}"),
+        SyncMessage::WantHave { round, contents } => format!("who has {contents:?} ({round})"),
+        SyncMessage::DontHave { round, contents } => format!("has not {contents:?} ({round})"),
     }
 }

@@ -93,6 +93,10 @@ impl<S: Storage> Index<S> {
                 self.apply_settings(dot, value, &replaces);
                 Ok(())
             }
+            Op::Withdraw { entry, values } => self.change(entry, |rec, knows| {
+                rec.replace_values(&values, knows);
+                rec.disable(&values, knows);
+            }),
         }
     }
 

@@ -74,6 +74,7 @@ fn op_of(raw: Raw, by: &Author, ids: &[EntryId], births: &[(Place, Content)]) ->
             context.raise(author(1 + c % 3), u64::from(c % 12));
             Op::DeleteTree { top: entry, seen: (d % 2 == 0).then_some(stamp), context }
         }
+        _ if e > 170 => Op::Withdraw { entry, values: vec![dot(b), dot(c)] },
         _ => Op::Promote {
             entry,
             dot: dot(b),

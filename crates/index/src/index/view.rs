@@ -138,6 +138,13 @@ impl<S: Storage> Index<S> {
         Ok(self.union_of(dir)?.first().copied().unwrap_or(dir))
     }
 
+    /// Gives the directory that an entry is in, as that is shown, and the name that it claims.
+    pub fn place_of(&self, entry: EntryId) -> Result<Option<(EntryId, SafeName)>, IndexError> {
+        let Some(rec) = self.entry(&entry)? else { return Ok(None) };
+        let Some(place) = self.place(&entry, &rec).cloned() else { return Ok(None) };
+        Ok(Some((self.canonical(place.parent)?, place.name)))
+    }
+
     /// Gives the items in a directory, sorted by the names that they are shown under, strictly
     /// after `after`, at most `limit`.
     pub fn children(

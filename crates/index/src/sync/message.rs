@@ -51,6 +51,20 @@ pub enum SyncMessage {
         /// The hash of the log's chain up to it.
         chain: Hash,
     },
+    /// Asks who could still give these contents, of which the sender found no source.
+    WantHave {
+        /// Tells this question apart from the sender's earlier ones.
+        round: u64,
+        /// Each by its address, with its size in bytes.
+        contents: Vec<(Hash, u64)>,
+    },
+    /// Answers that the sender has none of these on its disk, nor in its version store.
+    DontHave {
+        /// The question that this answers.
+        round: u64,
+        /// Their addresses.
+        contents: Vec<Hash>,
+    },
 }
 
 /// Why a message could not be read.

@@ -137,6 +137,10 @@ impl Model {
                 Op::Delete { entry, presence } => {
                     disabled.extend(presence.iter().map(|dot| (*entry, *dot)));
                 }
+                Op::Withdraw { entry, values } => {
+                    replaced.extend(values.iter().map(|dot| (*entry, *dot)));
+                    disabled.extend(values.iter().map(|dot| (*entry, *dot)));
+                }
                 _ => {}
             }
         }

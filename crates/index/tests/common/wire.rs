@@ -47,6 +47,7 @@ pub(crate) enum Op {
     Approve { author: Author, until: u64 },
     Remove { device: DeviceId, ends: Vec<LogEnd>, generation: u32, keys: Vec<WrappedKey> },
     Settings { value: Vec<u8>, replaces: Vec<Dot> },
+    Withdraw { entry: EntryId, values: Vec<Dot> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -76,6 +76,7 @@ fn told(lie: &Lie, ids: &[EntryId], dots: &[Dot], author: Author) -> Op {
             Op::DeleteTree { top: entry, seen: (lie.name > 99).then_some(stamp), context }
         }
         _ if lie.name > 200 => Op::Enable { entry, enables: picked },
+        _ if lie.name > 150 => Op::Withdraw { entry, values: picked },
         _ => Op::Promote { entry, dot, place, content: solid, mode },
     }
 }
@@ -124,7 +125,8 @@ fn is_taken(op: &Op) -> bool {
         | Op::Mode { entry, .. }
         | Op::Delete { entry, .. }
         | Op::Promote { entry, .. }
-        | Op::Enable { entry, .. } => *entry != EntryId::ROOT,
+        | Op::Enable { entry, .. }
+        | Op::Withdraw { entry, .. } => *entry != EntryId::ROOT,
         Op::DeleteTree { top, .. } => *top != EntryId::ROOT,
         Op::Remove { generation, .. } => *generation > 0,
         _ => true,

@@ -55,6 +55,10 @@ pub(crate) enum Step {
         at: u8,
         text: u8,
     },
+    Withdraw {
+        at: u8,
+        item: u8,
+    },
     /// One device removes another one, which may not know and go on.
     Remove {
         at: u8,
@@ -83,6 +87,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         5 => four().prop_map(|(at, item, dir, name)| Step::Rename { at, item, dir, name }),
         3 => (byte(), byte()).prop_map(|(at, item)| Step::Delete { at, item }),
         1 => (byte(), byte()).prop_map(|(at, text)| Step::Settings { at, text }),
+        1 => (byte(), byte()).prop_map(|(at, item)| Step::Withdraw { at, item }),
         5 => (byte(), byte(), 1..20_u8)
             .prop_map(|(to, from, count)| Step::Deliver { to, from, count }),
     ]
@@ -167,6 +172,7 @@ impl World {
             | Step::Rename { at, .. }
             | Step::Delete { at, .. }
             | Step::Settings { at, .. }
+            | Step::Withdraw { at, .. }
             | Step::Remove { at, .. }
             | Step::Return { at } => self.pick(at),
         };
@@ -236,6 +242,13 @@ impl World {
                 device.config.admission.generation = device.index.generation();
                 device.reopen();
                 device.index.open_new_epoch(epoch, now)?;
+            }
+            Step::Withdraw { item, .. } => {
+                if let Some(Item { key, content: Content::File { root, .. }, .. }) =
+                    self.item(at, item)
+                {
+                    self.devices[at].index.withdraw(now, key.entry, &root)?;
+                }
             }
             Step::Deliver { .. } => {}
         }
