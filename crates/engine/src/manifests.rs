@@ -143,7 +143,9 @@ impl<S: Storage> ManifestStore<S> {
         }
     }
 
-    /// Keeps, durably, what is known of an unfinished file.
+    /// Keeps what is known of an unfinished file. It is not flushed: that would make the table of
+    /// files durable, too, which must not get ahead of the names on the disk. What a power cut takes
+    /// of it is hashed again.
     pub(crate) fn put_checkpoint(
         &self,
         temp: &TempName,
@@ -151,8 +153,7 @@ impl<S: Storage> ManifestStore<S> {
     ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         batch.put(checkpoint_key(temp), record);
-        self.storage.commit(batch)?;
-        self.storage.flush()
+        self.storage.commit(batch)
     }
 
     /// What is known of an unfinished file.

@@ -101,8 +101,13 @@ pub fn take_up<F: Fs, S: Storage + Clone>(
     let Start { name, fs, spaces, config, signer, seed, scan_threads, versions, announce } = start;
     let marker = fs.root_check(&Marker::new(config.folder, config.device))?;
     let (fresh_epoch, writable) = (config.fresh_epoch, config.tier == Tier::Write);
-    let mut index = Index::open(spaces.index, config, now)?;
     let after_crash = spaces.meta.get(RUNNING_KEY)?.is_some();
+    if after_crash {
+        // What the process that was killed has put on the disk, and noted, becomes durable before
+        // the notes do: the database is flushed from now on.
+        fs.sync_all()?;
+    }
+    let mut index = Index::open(spaces.index, config, now)?;
     let author = index.author();
     let have = index.context().get(&author);
     let as_left = marker.epoch == author.epoch && marker.sequence <= have;
