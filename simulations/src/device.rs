@@ -220,8 +220,9 @@ impl Device {
 
     /// Ends the process in good order.
     pub fn close(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            running.folder.close();
+        if let Some(mut running) = self.running.take()
+            && running.folder.close()
+        {
             // An error only makes the next start take this for a crash.
             let _ = take_up::store_closed(&self.database.spaces().meta);
         }

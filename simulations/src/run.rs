@@ -43,12 +43,7 @@ pub fn run(scenario: Scenario, trace: bool) -> Outcome {
     panic::catch_unwind(move || { world }.0.run()).unwrap_or_else(|_| {
         let place = PANIC.with(|last| last.borrow_mut().take());
         let place = place.unwrap_or_else(|| "somewhere".to_owned());
-        Outcome {
-            failure: Some(format!("panicked: {place}")),
-            trace: Vec::new(),
-            unavailable: Vec::new(),
-            events: 0,
-        }
+        Outcome { failure: Some(format!("panicked: {place}")), trace: Vec::new(), events: 0 }
     })
 }
 
@@ -119,8 +114,6 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Runs that were made.
     pub runs: u64,
-    /// Runs that ended with contents that the index shows and no disk has: seed and paths.
-    pub unavailable: Vec<(u64, Vec<String>)>,
     /// How long it took.
     pub time: Duration,
 }
@@ -138,7 +131,6 @@ pub fn run_many(
     let begun = Instant::now();
     let next = AtomicU64::new(0);
     let runs = AtomicU64::new(0);
-    let unavailable = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -152,9 +144,6 @@ pub fn run_many(
                     let seed = first.wrapping_add(number);
                     let outcome = run_seed(seed, None, plant, false);
                     let done = runs.fetch_add(1, Ordering::Relaxed) + 1;
-                    if !outcome.unavailable.is_empty() {
-                        lock(&unavailable).push((seed, outcome.unavailable));
-                    }
                     let mut failures = lock(&failures);
                     if let Some(why) = outcome.failure {
                         failures.push(Failure { seed, why });
@@ -171,9 +160,7 @@ pub fn run_many(
     });
     let mut failures = std::mem::take(&mut *lock(&failures));
     failures.sort_by_key(|failure| failure.seed);
-    let mut unavailable = std::mem::take(&mut *lock(&unavailable));
-    unavailable.sort();
-    Report { failures, runs: runs.into_inner(), unavailable, time: begun.elapsed() }
+    Report { failures, runs: runs.into_inner(), time: begun.elapsed() }
 }
 
 fn lock<T>(list: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

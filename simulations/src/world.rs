@@ -173,7 +173,6 @@ pub struct World {
     /// No more faults come, and the network is a good one.
     calm: bool,
     failure: Option<String>,
-    unavailable: Vec<String>,
     /// Whether a user has taken back a mass deletion lately.
     held_undone: bool,
     trace: Option<Vec<String>>,
@@ -190,8 +189,6 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// What happened, when that was asked for.
     pub trace: Vec<String>,
-    /// Paths whose contents the index shows and no disk has: a known limit, counted apart.
-    pub unavailable: Vec<String>,
     /// How many events there were.
     pub events: u64,
 }
@@ -221,7 +218,6 @@ impl World {
             oracle: Oracle::of(unit),
             calm: false,
             failure: None,
-            unavailable: Vec::new(),
             held_undone: false,
             trace: trace.then(Vec::new),
             followed: Vec::new(),
@@ -245,16 +241,15 @@ impl World {
         if self.failure.is_none() {
             self.run_to_quiet();
         }
-        if self.failure.is_none() && self.unavailable.is_empty() {
+        if self.failure.is_none() {
             self.check_end();
         }
-        if self.failure.is_none() && self.unavailable.is_empty() {
+        if self.failure.is_none() {
             self.check_deletion();
         }
         Outcome {
             failure: self.failure,
             trace: self.trace.unwrap_or_default(),
-            unavailable: self.unavailable,
             events: self.events,
         }
     }

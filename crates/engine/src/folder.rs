@@ -65,6 +65,7 @@ mod testing;
 mod texts;
 mod unions;
 mod upkeep;
+mod withdraw;
 
 pub(crate) use conflicts::author_name;
 pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
@@ -209,6 +210,7 @@ pub struct Folder<F, S: Storage> {
     fault: Option<String>,
     fault_retry_at: Option<Millis>,
     missed_retry_at: Option<Millis>,
+    search: withdraw::Search,
     root_check_at: Millis,
     upkeep_at: Millis,
     /// What the user has been warned of.
@@ -275,6 +277,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             fault: None,
             fault_retry_at: None,
             missed_retry_at: None,
+            search: withdraw::Search::default(),
             root_check_at: 0,
             upkeep_at: 0,
             warned: BTreeSet::new(),
@@ -325,6 +328,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             timers.push(self.overwrites.burst.next_due());
             timers.push(Some(self.next_upkeep()));
             timers.extend([self.packing.next_due(), self.sweeping.next_due()]);
+            timers.push(self.search.next_due());
         }
         for at in timers.into_iter().flatten() {
             next = next.min(at);
@@ -366,6 +370,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.extend(again);
                 self.work(now);
             }
+            self.search_sources(now);
             self.pack(now);
             self.sweep(now);
         }
@@ -453,9 +458,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.refresh_settings();
         for blob in handled.blobs {
-            self.needs.keep_blob(blob.into());
+            self.dirty.extend(self.needs.keep_blob(blob.into()));
         }
         self.dirty.extend(handled.changed);
+        if let Some((round, contents)) = handled.wanted {
+            self.answer_search(from, round, contents, now);
+        }
+        if let Some((round, contents)) = handled.absent {
+            self.heard_absent(from, round, &contents, now);
+        }
         if self.is_running() && !self.dirty.is_empty() {
             self.work(now);
         }
@@ -518,8 +529,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.tell(now);
     }
 
-    /// Writes what is not written yet, before the folder is closed.
-    pub fn close(&mut self) {
+    /// Writes what is not written yet, before the folder is closed. False when the disk could not
+    /// be made durable: then the database must not be flushed, and the end is as a crash.
+    pub fn close(&mut self) -> bool {
+        if let Err(error) = self.sync_disk() {
+            tracing::warn!(%error, "the folder is not closed in good order");
+            return false;
+        }
         if let Err(error) = self.fs.write_marker(&self.current_marker()) {
             tracing::debug!(%error, "the marker keeps its older sequence number");
         }
@@ -529,6 +545,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Err(error) = self.write_back(true) {
             tracing::warn!(%error, "the database was not written at the end");
         }
+        true
     }
 
     /// The marker with how far this device's log has come (rule 8).
@@ -655,6 +672,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     fn missed(&mut self, root: &Hash, now: Millis) {
         self.dirty.extend(self.needs.missed(root));
+        self.search.missed(root, now);
         self.missed_retry_at.get_or_insert(now + MISSED_RETRY_MS);
     }
 

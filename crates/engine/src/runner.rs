@@ -525,8 +525,11 @@ where
     }
 
     fn finish(&mut self) {
-        self.folder.close();
+        let in_order = self.folder.close();
         self.perform();
+        if !in_order {
+            return;
+        }
         if let Err(error) = take_up::store_closed(&self.shell.meta) {
             tracing::warn!(%error, "this end will look like a crash at the next start");
         }

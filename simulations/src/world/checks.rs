@@ -53,7 +53,7 @@ impl World {
     pub(super) fn run_to_quiet(&mut self) {
         self.calm_down();
         self.rest();
-        if self.failure.is_some() || !self.unavailable.is_empty() {
+        if self.failure.is_some() {
             return;
         }
         let before = self.contexts();
@@ -88,12 +88,12 @@ impl World {
                 return;
             }
             if self.now > limit {
-                self.unavailable = self.unavailable();
-                if !self.unavailable.is_empty() {
-                    self.note(|| "no disk has what is shown".to_owned());
-                    return;
+                let mut unrest = self.unrest();
+                let unavailable = self.unavailable();
+                if !unavailable.is_empty() {
+                    unrest.push(format!("no disk has {}", unavailable.join(", ")));
                 }
-                let unrest = self.unrest().join("; ");
+                let unrest = unrest.join("; ");
                 return self.fail(format!("not at rest after {QUIET_MS_MAX} ms: {unrest}"));
             }
         }

@@ -43,7 +43,7 @@ impl World {
         self.held_undone = false;
         self.user(device, &Deed::Op(UserOp::Remove(path.clone())));
         self.rest();
-        if self.failure.is_some() || !self.unavailable.is_empty() {
+        if self.failure.is_some() {
             return;
         }
         // Together with what went before it may have been a mass deletion that a user took back.
@@ -64,7 +64,8 @@ impl World {
 }
 
 /// Gives what is shown, sorted, with copies under the names that theirs are derived from: when a
-/// name becomes free, a copy's own may become another.
+/// name becomes free, a copy's own may become another. Nor do their times count: equal contents are
+/// shown as one, and which of them lends its time may change with the name.
 fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(String, String)> {
     let plain = |path: &RelPath| -> String {
         let names = path.names().iter().map(|name| {
@@ -73,8 +74,18 @@ fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(String, String)> {
         });
         names.collect::<Vec<_>>().join("/")
     };
+    let timeless = |shown: &Shown| match shown {
+        Shown::File { content, size, mode, .. } => {
+            Shown::File { content: *content, size: *size, mode: *mode, mtime_ns: 0 }
+        }
+        other => other.clone(),
+    };
+    let described = |path: &RelPath, shown: &Shown| {
+        let is_copy = path.to_string().contains(COPY);
+        format!("{:?}", if is_copy { timeless(shown) } else { shown.clone() })
+    };
     let mut shown: Vec<_> =
-        view.iter().map(|(path, shown)| (plain(path), format!("{shown:?}"))).collect();
+        view.iter().map(|(path, shown)| (plain(path), described(path, shown))).collect();
     shown.sort();
     shown
 }

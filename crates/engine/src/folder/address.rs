@@ -1,6 +1,6 @@
 //! What an act of the user's addresses, where the index and this disk are not of one mind yet.
 
-use dunlin_index::{Content, EntryId, IndexError, Item, Millis, Storage};
+use dunlin_index::{Content, EntryId, IndexError, Item, ItemKey, Kind, Millis, Storage};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 
@@ -37,31 +37,29 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// What the index shows as one, because a move has brought equal contents under one name, may
-    /// be two files on this disk yet: then what the user does to one of them must not be done to
-    /// the other. The one goes back to where it stands.
+    /// be several files on this disk yet: then what the user does to one of them must not be done to
+    /// the others. Each goes back to where it stands.
     fn part_from_equals(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
-        if self.stands_apart(row)?
-            && let Some(parent) = self.directory_of(row)?
-        {
-            return self.index.move_apart(now, &row.item, parent, &row.name);
-        }
-        Ok(())
-    }
-
-    /// Whether a row is another file on this disk than those that the index shows as one with it.
-    fn stands_apart(&self, row: &Row) -> Result<bool, IndexError> {
         let equals = self.index.equals(&row.item)?;
         if equals.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(parent) = self.directory_of(row)? else { return Ok(false) };
-        let here =
-            |item: &Item| item.key == row.item && item.parent == parent && item.name == row.name;
-        let mut apart = !self.index.items(row.item.entry)?.iter().any(here);
+        let mut files = vec![row.clone()];
         for other in equals {
-            apart |= !self.rows.by_entry(other)?.is_empty();
+            files.extend(self.rows.by_entry(other)?);
         }
-        Ok(apart)
+        for file in files {
+            let Some(parent) = self.directory_of(&file)? else { continue };
+            let here = (parent, file.name);
+            let shown = |item: &Item| {
+                item.key == file.item && (item.parent, &item.name) == (here.0, &here.1)
+            };
+            let is_shown = self.index.items(file.item.entry)?.iter().any(shown);
+            if !is_shown && self.index.place_of(file.item.entry)?.as_ref() != Some(&here) {
+                self.index.move_apart(now, &file.item, here.0, &here.1)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether another file on this disk holds the same content as another value of the same
@@ -93,6 +91,71 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(gone)
     }
 
+    /// The rows of an entry. One that holds a conflict copy that another device has made an entry of
+    /// its own is that one's from now on, unless that has a row already.
+    pub(super) fn rows_of(&mut self, entry: EntryId, pass: &mut Pass) -> Result<Vec<Row>, Blocked> {
+        let mut rows = Vec::new();
+        for mut row in self.rows.by_entry(entry)? {
+            self.follow_promotion(&mut row)?;
+            if row.item.entry == entry || !self.rows.by_entry(row.item.entry)?.is_empty() {
+                rows.extend(self.rows.get(row.id)?);
+            } else {
+                self.rows.put(&row)?;
+                pass.progress = true;
+                pass.again.insert(row.item.entry);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Of two files that hold one content of an entry, the one that still stands is what the view
+    /// shows: the user has moved a conflict copy over the file that it stood beside, say.
+    pub(super) fn prefer_standing(
+        &mut self,
+        row: &mut Row,
+        item: &Item,
+        others: &mut [Row],
+    ) -> Result<(), Blocked> {
+        let Some(other) = others.iter_mut().find(|other| holds(other, &item.content)) else {
+            return Ok(());
+        };
+        if !holds(row, &item.content) || self.stands(row)? || !self.stands(other)? {
+            return Ok(());
+        }
+        std::mem::swap(row, other);
+        std::mem::swap(&mut row.item, &mut other.item);
+        self.rows.put(row)?;
+        self.rows.put(other)?;
+        Ok(())
+    }
+
+    /// Whether the file of a row is on the disk, as it was seen last.
+    fn stands(&self, row: &Row) -> Result<bool, Blocked> {
+        let there = self.fs.stat(&path_of(&self.rows, row.id)?)?;
+        Ok(there.is_some_and(|stat| stat.same_version(&row.stat)))
+    }
+
+    /// What the view shows already, where the user's file holds just that: of a version that the
+    /// index shows no more that is no edit. A process that ended before the table was written may
+    /// have put it there.
+    pub(super) fn is_shown_already(
+        &self,
+        row: &Row,
+        content: &Content,
+    ) -> Result<Option<ItemKey>, IndexError> {
+        let items = self.index.items(row.item.entry)?;
+        if row.kind == Kind::Directory
+            || self.search.has_denied(content)
+            || items.iter().any(|item| item.key == row.item)
+        {
+            return Ok(None);
+        }
+        let same = |item: &&Item| item.merged.is_empty() && item.content.same_as(content);
+        let Some(shown) = items.iter().find(same) else { return Ok(None) };
+        // Another file may stand for it.
+        Ok(row_of_item(&self.rows, &shown.key)?.is_none().then_some(shown.key))
+    }
+
     /// A conflict copy that another device has made an entry of its own is that one: an edit of it
     /// follows it.
     pub(super) fn follow_promotion(&self, row: &mut Row) -> Result<(), IndexError> {
@@ -119,11 +182,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Blocked> {
         let (entry, path) = (row.item.entry, path_of(&self.rows, row.id)?);
-        let content = match (row.root, row.target.clone()) {
-            (Some(root), _) => file_content(root, &row.stat),
-            (None, Some(target)) => Content::Symlink { target },
-            (None, None) => return Ok(()),
-        };
+        let Some(content) = content_of(&row) else { return Ok(()) };
         pass.again.insert(entry);
         if self.is_as_seen(&row, &path, now)? {
             row.item = self.index.write_merged(now, &row.item, &[], content)?;
@@ -132,5 +191,14 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             pass.progress = true;
         }
         Ok(())
+    }
+}
+
+/// What a row's file holds; nothing for a directory.
+pub(super) fn content_of(row: &Row) -> Option<Content> {
+    match (row.root, row.target.clone()) {
+        (Some(root), _) => Some(file_content(root, &row.stat)),
+        (None, Some(target)) => Some(Content::Symlink { target }),
+        (None, None) => None,
     }
 }

@@ -278,10 +278,12 @@ impl Needs {
         std::mem::take(&mut self.lacking).into_values().flatten().collect()
     }
 
-    /// Keeps a small content that came unasked, for the changes that came with it.
-    pub(super) fn keep_blob(&mut self, data: Bytes) {
+    /// Keeps a small content that came unasked, for the changes that came with it; returns the
+    /// entries that wait for it already.
+    pub(super) fn keep_blob(&mut self, data: Bytes) -> BTreeSet<EntryId> {
         let hash = Hash(*blake3::hash(&data).as_bytes());
         self.blobs.insert(hash, data);
+        self.wants.get(&hash).map(|want| want.entries.clone()).unwrap_or_default()
     }
 
     /// Keeps a large content whose place was not free yet.
@@ -302,6 +304,18 @@ impl Needs {
     /// A small content, if it is here.
     pub(super) fn blob(&self, root: &Hash) -> Option<&Bytes> {
         self.blobs.get(root)
+    }
+
+    /// The files' contents that no connected peer has given, each with its size and the entries that
+    /// lack it.
+    pub(super) fn lacking_files(&self) -> impl Iterator<Item = (&Hash, u64, &BTreeSet<EntryId>)> {
+        let files = self.wants.iter().filter(|(_, want)| want.shape != Shape::State);
+        files.map(|(root, want)| (root, want.size, &want.entries))
+    }
+
+    /// Whether a content is here, and only waits for its place.
+    pub(super) fn has(&self, root: &Hash) -> bool {
+        self.blobs.contains_key(root) || self.ready.contains_key(root)
     }
 
     /// A large content, if it is complete. It is given once: its temporary file goes with it.

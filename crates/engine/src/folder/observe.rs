@@ -457,7 +457,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             if elsewhere.is_none_or(|row| row.kind != Kind::Directory) {
                 // Its mode and mtime may differ: reconciling brings them to the index's.
                 self.dirty.insert(item.key.entry);
-                key = Some(item.key);
+                key = Some(self.own_if_denied(item.key, content, now)?);
             }
         }
         let adopted = key.is_some();
@@ -580,7 +580,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     ) -> Result<(), Refused> {
         let content = draft.content.clone();
         let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
-        let put_before = self.put_before(&row, &content)?;
+        let mut put_before = self.put_before(&row, &content)?;
+        if put_before.is_none() {
+            put_before = self.is_shown_already(&row, &content)?;
+        }
         let written = put_before.is_none() && (!holds(&row, &content) || touched);
         if let Some(key) = put_before {
             row.item = key;
@@ -631,6 +634,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.forget_rows(&row)?;
                 self.look_below(to.clone(), now);
                 return Ok(());
+            }
+            // Another device has put below it the directory that it was moved to: of such a circle
+            // one is shown where it came from, and this one goes back there.
+            Err(IndexError::IntoItself) => {
+                self.dirty.insert(row.item.entry);
             }
             Err(error) => return Err(error.into()),
         }

@@ -148,7 +148,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Blocked> {
         self.needs.release(entry);
-        let mut rows = self.rows.by_entry(entry)?;
+        let mut rows = self.rows_of(entry, pass)?;
         let mut items = self.settle_texts(entry, &rows, pass)?;
         if let [shown] = items.as_slice()
             && shown.key.entry != entry
@@ -173,6 +173,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
             None => true,
         });
+        for (row, item) in &mut pairs {
+            self.prefer_standing(row, item, &mut rows)?;
+        }
         // What is left on both sides is the same thing in an older and a newer version.
         while !items.is_empty() && !rows.is_empty() {
             pairs.push((rows.remove(0), items.remove(0)));
@@ -618,6 +621,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             && base.versions.len() > 1
         {
             // After a crash, what is put there now must not be taken for the user's edit.
+            self.sync_disk()?;
             self.texts.put(row.id, base).and_then(|()| self.texts.flush())?;
         }
         let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;

@@ -162,7 +162,50 @@ impl Rig {
         while self.tell(other) | other.tell(self) {}
     }
 
-    fn device(&self) -> DeviceId {
+    /// Connects with another device; see [`Rig::live`].
+    pub(crate) fn connect(&mut self, other: &mut Self) {
+        self.folder.peer_up(other.device(), self.now);
+        other.folder.peer_up(self.device(), other.now);
+    }
+
+    /// Ends that.
+    pub(crate) fn part(&mut self, other: &mut Self) {
+        self.folder.peer_down(&other.device());
+        other.folder.peer_down(&self.device());
+    }
+
+    /// Lets time pass for this device and another one that it is connected with: each hears what the other says,
+    /// and gets the small contents that the other has.
+    pub(crate) fn live(&mut self, other: &mut Self, ms: Millis) {
+        let until = self.now + ms;
+        while self.now < until {
+            other.now = self.now;
+            self.folder.tick(self.now);
+            other.folder.tick(other.now);
+            while self.trade(other) | other.trade(self) {}
+            let next = self.folder.next_tick(self.now).min(other.folder.next_tick(other.now));
+            self.now = next.max(self.now + 1).min(until);
+        }
+    }
+
+    /// Does what the folder asks for, with the help of another device; false when that was nothing.
+    fn trade(&mut self, other: &mut Self) -> bool {
+        let Some(action) = self.folder.poll() else { return false };
+        match action {
+            Action::Send(_, message) | Action::Broadcast(message) => {
+                let heard = other.folder.message(self.device(), message, other.now);
+                heard.expect("an honest message can be taken");
+            }
+            Action::FetchSmall(blocks) => {
+                let blobs = blocks.iter().map(|block| (block.hash, other.block(&block.hash)));
+                self.folder.blobs(blobs.collect(), self.now);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
         keys(self.seed).1.device()
     }
 
