@@ -92,7 +92,7 @@ pub enum FetchError {
     Closed,
 }
 
-/// Payload bytes (blocks without framing) that went over the network.
+/// Payload bytes (blocks without framing, compressed where they went so) that went over the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes of blocks sent.

@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::api::BlockIo;
 use crate::protocol::{Channel, ProtocolError, initiate};
 use crate::quic::{exported, peer_of};
-use crate::serve::serve;
+use crate::serve::{Link, serve};
 use crate::session::{Order, Report, Session};
 use crate::shared::Shared;
 
@@ -192,7 +192,8 @@ async fn serve_connection(
             let mark = || {
                 proved.send_replace(true);
             };
-            let served = serve(&shared, channel, reader, writer, mark).await;
+            let link = Link::Quic(connection.clone());
+            let served = serve(&shared, channel, link, (reader, writer), mark).await;
             if let Err(error) = served {
                 debug!(%device, %error, "a served stream ended");
                 if !*proved.borrow() {
@@ -214,8 +215,8 @@ pub(crate) async fn serve_other(
 ) {
     let Ok(_permit) = doors.streams.clone().try_acquire_owned() else { return };
     let channel = Channel { me: shared.me, peer: device, exported: [0; 32] };
-    let (reader, writer) = tokio::io::split(stream);
-    if let Err(error) = serve(&shared, channel, reader, writer, || {}).await {
+    let ends = tokio::io::split(stream);
+    if let Err(error) = serve(&shared, channel, Link::Other, ends, || {}).await {
         debug!(%device, %error, "a served stream ended");
     }
 }

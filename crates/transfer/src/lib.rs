@@ -12,6 +12,7 @@ mod connect;
 mod driver;
 mod limits;
 mod node;
+mod packing;
 mod protocol;
 mod quic;
 pub mod scheduler;

@@ -151,11 +151,20 @@ impl Throttles {
 
     /// Returns how many bytes to move between two takes; `usize::MAX` without a limit.
     pub(crate) fn piece(&self, device: &DeviceId, way: Way) -> usize {
-        let own = self.device(device, way).and_then(|throttle| throttle.rate());
-        let rate = own.into_iter().chain(self.all.way(way).rate()).min();
-        rate.map_or(usize::MAX, |rate| {
+        self.lower(device, way).map_or(usize::MAX, |rate| {
             (rate / PIECES_A_SECOND).clamp(PIECE_MIN, PIECE_MAX) as usize
         })
+    }
+
+    /// Returns what the limits allow at most, in bytes a second; infinite without any.
+    pub(crate) fn rate(&self, device: &DeviceId, way: Way) -> f64 {
+        self.lower(device, way).map_or(f64::INFINITY, |rate| rate as f64)
+    }
+
+    /// The lower one of the device's limit and that of all.
+    fn lower(&self, device: &DeviceId, way: Way) -> Option<u64> {
+        let own = self.device(device, way).and_then(|throttle| throttle.rate());
+        own.into_iter().chain(self.all.way(way).rate()).min()
     }
 
     /// Takes so many bytes to or from the device, and returns when they may go.
@@ -231,5 +240,7 @@ mod tests {
         assert_eq!(throttles.piece(&ONE, Way::Up), 2048);
         assert_eq!(throttles.piece(&OTHER, Way::Up), 64 * 1024);
         assert_eq!(throttles.piece(&ONE, Way::Down), usize::MAX);
+        assert!(throttles.rate(&ONE, Way::Up) <= 32.0 * 1024.0);
+        assert!(throttles.rate(&ONE, Way::Down).is_infinite());
     }
 }

@@ -2,29 +2,35 @@
 //!
 //! Goals: nothing is said to a stranger; questions go in a pipeline, so that the line is never
 //! idle; the one who asks can take questions back; every length is bounded before memory is taken.
-//! Non-goals: telling who has what (the index does), compression, asking in both directions over
-//! one stream (each side opens its own).
+//! Non-goals: telling who has what (the index does), asking in both directions over one stream
+//! (each side opens its own).
 //!
 //! Opening, numbers little endian, `I` opened the stream, `R` serves:
 //!
 //! ```text
 //! I -> R  magic "dunb", version u16, nonce [32]
 //! R -> I  magic "dunb", version u16, nonce [32]      R's own version; both stop when they differ
-//! I -> R  folder id [32], proof [32]
+//! I -> R  folder id [32], takes u8, proof [32]       what `I` takes: 1, bundles; the rest is free
 //! R -> I  proof [32]                                 or the end of the stream, for a stranger
 //! ```
 //!
 //! A proof is the folder key's over [`binding`]: the channel's own keying material (over QUIC),
-//! both nonces and both device ids with their roles, so that it holds in no other channel, at no
-//! other time and for no one else. Then, until `I` ends the stream:
+//! what `I` takes, both nonces and both device ids with their roles, so that it holds in no other
+//! channel, at no other time and for no one else. Then, until `I` ends the stream:
 //!
 //! ```text
 //! I -> R  1, count u16 (1 ..= BATCH_MAX), count * (hash [32], longest length u32)
 //!         2, number u64                              take back question `number` (from 0 on)
 //! R -> I  0, length u32, bytes                       for each question, in order: the block,
 //!         1                                          not here,
-//!         2                                          or skipped, since it was taken back
+//!         2                                          or skipped, since it was taken back;
+//!         3, count u16 (1 ..= BUNDLE_BLOCKS), count * length u32, packed u32, bytes
+//!                                                    for the next `count` questions: a bundle, all
+//!                                                    blocks one after the other as a zstd frame
 //! ```
+//!
+//! A bundle is shorter than what it holds, which is at most [`BUNDLE_BYTES`] or one block. Who takes
+//! none gets none.
 
 use std::io;
 
@@ -33,9 +39,12 @@ use dunlin_identity::{DeviceId, FolderId, FolderKeys, Hash, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::api::Gate;
+use crate::packing::{BUNDLE_BLOCKS, BUNDLE_BYTES};
 
 /// The version of the protocol, first thing in each direction.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
+/// The one who asks takes bundles.
+pub(crate) const TAKES_BUNDLES: u8 = 1;
 /// Questions in one frame at most.
 pub(crate) const BATCH_MAX: usize = 256;
 /// Questions without an answer at most; more is a breach of the protocol.
@@ -43,12 +52,14 @@ pub(crate) const OUTSTANDING_MAX: usize = 4096;
 
 const MAGIC: [u8; 4] = *b"dunb";
 const GREETING_LEN: usize = 38;
+const CLAIM_LEN: usize = 65;
 const QUESTION_LEN: usize = 36;
 const ASK: u8 = 1;
 const TAKE_BACK: u8 = 2;
 const FOUND: u8 = 0;
 const MISSING: u8 = 1;
 const SKIPPED: u8 = 2;
+const BUNDLE: u8 = 3;
 
 /// Why a stream of the block protocol ended.
 #[derive(Debug, thiserror::Error)]
@@ -102,16 +113,38 @@ pub(crate) enum Answer {
     Found(u32),
     Missing,
     Skipped,
+    /// A bundle for so many questions follows, this one included.
+    Bundle(usize),
+}
+
+/// The head of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BundleHead {
+    /// The lengths of its blocks.
+    pub(crate) lens: Vec<u32>,
+    /// The bytes of the frame that follows.
+    pub(crate) packed: u32,
+}
+
+/// What the one who opened a stream has said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// Of which folder it asks.
+    pub(crate) folder: FolderId,
+    /// Whether it takes bundles.
+    pub(crate) takes_bundles: bool,
 }
 
 /// What a proof is made over.
 fn binding(
     exported: &[u8; 32],
+    takes: u8,
     initiator: (&DeviceId, &[u8; 32]),
     responder: (&DeviceId, &[u8; 32]),
 ) -> Vec<u8> {
-    let mut bytes = b"dunlin/blocks/1 proof".to_vec();
+    let mut bytes = b"dunlin/blocks/2 proof".to_vec();
     bytes.extend_from_slice(exported);
+    bytes.push(takes);
     for (device, nonce) in [initiator, responder] {
         bytes.extend_from_slice(device.as_bytes());
         bytes.extend_from_slice(nonce);
@@ -133,9 +166,12 @@ where
 {
     write_greeting(writer, &nonce).await?;
     let their_nonce = read_greeting(reader).await?;
-    let binding = binding(&channel.exported, (&channel.me, &nonce), (&channel.peer, &their_nonce));
-    let mut claim = Vec::with_capacity(64);
+    let takes = TAKES_BUNDLES;
+    let ends = ((&channel.me, &nonce), (&channel.peer, &their_nonce));
+    let binding = binding(&channel.exported, takes, ends.0, ends.1);
+    let mut claim = Vec::with_capacity(CLAIM_LEN);
     claim.extend_from_slice(&keys.folder().0);
+    claim.push(takes);
     claim.extend_from_slice(&keys.prove(Role::Initiator, &binding));
     writer.write_all(&claim).await?;
     writer.flush().await?;
@@ -156,7 +192,7 @@ pub(crate) async fn respond<R, W>(
     channel: &Channel,
     gate: &dyn Gate,
     nonce: [u8; 32],
-) -> Result<FolderId, ProtocolError>
+) -> Result<Opened, ProtocolError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -167,12 +203,13 @@ where
         write_greeting(writer, &nonce).await?;
     }
     let their_nonce = their_greeting?;
-    let mut claim = [0; 64];
+    let mut claim = [0; CLAIM_LEN];
     reader.read_exact(&mut claim).await?;
-    let (mut folder, mut proof) = (FolderId([0; 32]), [0; 32]);
+    let (mut folder, takes, mut proof) = (FolderId([0; 32]), claim[32], [0; 32]);
     folder.0.copy_from_slice(&claim[..32]);
-    proof.copy_from_slice(&claim[32..]);
-    let binding = binding(&channel.exported, (&channel.peer, &their_nonce), (&channel.me, &nonce));
+    proof.copy_from_slice(&claim[33..]);
+    let ends = ((&channel.peer, &their_nonce), (&channel.me, &nonce));
+    let binding = binding(&channel.exported, takes, ends.0, ends.1);
     let keys = gate.keys(folder).ok_or(ProtocolError::Refused)?;
     let fits = keys.proof_fits(Role::Initiator, &binding, &proof);
     if !fits || !gate.is_member(folder, &channel.peer) {
@@ -180,7 +217,7 @@ where
     }
     writer.write_all(&keys.prove(Role::Responder, &binding)).await?;
     writer.flush().await?;
-    Ok(folder)
+    Ok(Opened { folder, takes_bundles: takes & TAKES_BUNDLES != 0 })
 }
 
 async fn write_greeting<W>(writer: &mut W, nonce: &[u8; 32]) -> io::Result<()>
@@ -275,7 +312,21 @@ where
         }
         Answer::Missing => writer.write_u8(MISSING).await,
         Answer::Skipped => writer.write_u8(SKIPPED).await,
+        Answer::Bundle(count) => {
+            let [a, b] = (count as u16).to_le_bytes();
+            writer.write_all(&[BUNDLE, a, b]).await
+        }
     }
+}
+
+/// Writes the rest of a bundle's head, after [`Answer::Bundle`].
+pub(crate) async fn write_bundle_head<W>(writer: &mut W, head: &BundleHead) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    let numbers = head.lens.iter().chain([&head.packed]);
+    let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
+    writer.write_all(&bytes).await
 }
 
 /// Reads the first byte of an answer; `None` at the end of the stream.
@@ -306,8 +357,37 @@ where
         },
         MISSING => Ok(Answer::Missing),
         SKIPPED => Ok(Answer::Skipped),
+        BUNDLE => match usize::from(reader.read_u16_le().await?) {
+            count @ 1..=BUNDLE_BLOCKS => Ok(Answer::Bundle(count)),
+            _ => Err(ProtocolError::Breach("a bundle of impossible length")),
+        },
         _ => Err(ProtocolError::Breach("an unknown answer")),
     }
+}
+
+/// Reads the rest of the head of a bundle that answers these questions.
+pub(crate) async fn read_bundle_head<R>(
+    reader: &mut R,
+    asked: &[BlockRef],
+) -> Result<BundleHead, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    let (mut lens, mut total) = (Vec::with_capacity(asked.len()), 0);
+    for block in asked {
+        let len = reader.read_u32_le().await?;
+        if len > block.len {
+            return Err(ProtocolError::Breach("a block longer than was asked for"));
+        }
+        lens.push(len);
+        total += len as usize;
+    }
+    let packed = reader.read_u32_le().await?;
+    let too_long = total > BUNDLE_BYTES && asked.len() > 1;
+    if too_long || packed as usize >= total {
+        return Err(ProtocolError::Breach("a bundle that is too long"));
+    }
+    Ok(BundleHead { lens, packed })
 }
 
 #[cfg(test)]
@@ -351,7 +431,7 @@ mod tests {
         serves: Channel,
         keys: &FolderKeys,
         door: &Door,
-    ) -> (Result<(), ProtocolError>, Result<FolderId, ProtocolError>) {
+    ) -> (Result<(), ProtocolError>, Result<Opened, ProtocolError>) {
         let (mine, theirs) = duplex(1024);
         let asking = async move {
             let (mut reader, mut writer) = tokio::io::split(mine);
@@ -369,7 +449,8 @@ mod tests {
         let ((asks, serves), door) = (ends(), door());
         let (asked, served) = open(asks, serves, &door.keys, &door).await;
         asked.unwrap();
-        assert_eq!(served.unwrap(), door.keys.folder());
+        let opened = Opened { folder: door.keys.folder(), takes_bundles: true };
+        assert_eq!(served.unwrap(), opened);
     }
 
     #[tokio::test]
@@ -417,7 +498,7 @@ mod tests {
         assert!(matches!(error, ProtocolError::Version { theirs: 77 }));
         assert_eq!(
             error.to_string(),
-            "the other device speaks version 77 of the block protocol, this one 1"
+            "the other device speaks version 77 of the block protocol, this one 2"
         );
         assert_eq!(version, VERSION);
     }
@@ -450,6 +531,23 @@ mod tests {
         }
 
         #[test]
+        fn heads_of_bundles_survive_the_wire(
+            lens in prop::collection::vec(1u32..2_000, 1..=BUNDLE_BLOCKS),
+        ) {
+            let head = BundleHead { packed: lens.iter().sum::<u32>() - 1, lens };
+            let mut wire = Vec::new();
+            now(write_answer(&mut wire, Answer::Bundle(head.lens.len()))).unwrap();
+            now(write_bundle_head(&mut wire, &head)).unwrap();
+            let mut rest = &wire[..];
+            let tag = now(read_answer_tag(&mut rest)).unwrap().unwrap();
+            let answer = now(read_answer(&mut rest, tag, 0)).unwrap();
+            prop_assert_eq!(answer, Answer::Bundle(head.lens.len()));
+            let asked = |len| BlockRef { hash: Hash([0; 32]), len };
+            let asked: Vec<BlockRef> = head.lens.iter().map(|len| asked(*len)).collect();
+            prop_assert_eq!(now(read_bundle_head(&mut rest, &asked)).unwrap(), head);
+        }
+
+        #[test]
         fn hostile_bytes_are_refused_without_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..500),
         ) {
@@ -464,6 +562,12 @@ mod tests {
             while let Ok(Some(tag)) = now(read_answer_tag(&mut rest)) {
                 match now(read_answer(&mut rest, tag, 1000)) {
                     Ok(Answer::Found(len)) => prop_assert!(len <= 1000),
+                    Ok(Answer::Bundle(count)) => {
+                        let asked = vec![BlockRef { hash: Hash([0; 32]), len: 1000 }; count];
+                        let Ok(head) = now(read_bundle_head(&mut rest, &asked)) else { break };
+                        prop_assert!(head.lens.iter().all(|len| *len <= 1000));
+                        prop_assert!(head.lens.iter().sum::<u32>() > head.packed);
+                    }
                     Ok(_) => {}
                     Err(_) => break,
                 }

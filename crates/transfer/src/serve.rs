@@ -1,7 +1,10 @@
 //! The serving side of one stream of the block protocol.
 //!
-//! Three parts work at once: one reads questions, one reads blocks ahead on the blocking pool, one
-//! writes answers. Bounded queues between them keep memory at some three portions a stream.
+//! Three parts work at once: one reads questions, one reads blocks ahead (and compresses them where
+//! that pays) on the blocking pool, one writes answers. Bounded queues between them keep memory at
+//! some three portions a stream.
+
+mod out;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +13,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceId, FolderId, Hash};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncRead, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
+use self::out::write_bytes;
+pub(crate) use self::out::{Link, Out};
 use crate::api::BlockSource;
 use crate::limits::Way;
+use crate::packing::{Bundle, Packer};
 use crate::protocol::{
-    Answer, Channel, OUTSTANDING_MAX, ProtocolError, Request, read_request, respond, write_answer,
+    Answer, BundleHead, Channel, OUTSTANDING_MAX, ProtocolError, Request, read_request, respond,
+    write_answer, write_bundle_head,
 };
 use crate::shared::Shared;
 
@@ -44,27 +51,29 @@ type TakenBack = Mutex<HashSet<u64>>;
 pub(crate) async fn serve<R, W>(
     shared: &Arc<Shared>,
     channel: Channel,
-    reader: R,
-    writer: W,
+    link: Link,
+    (reader, writer): (R, W),
     proved: impl FnOnce(),
 ) -> Result<(), ProtocolError>
 where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Unpin,
+    W: Out,
 {
     let mut reader = BufReader::with_capacity(16 * 1024, reader);
     let mut writer = BufWriter::with_capacity(64 * 1024, writer);
     let nonce = shared.nonce()?;
     let opening = respond(&mut reader, &mut writer, &channel, &*shared.gate, nonce);
-    let folder = timeout(OPENING, opening).await.map_err(|_| ProtocolError::Silent)??;
+    let opened = timeout(OPENING, opening).await.map_err(|_| ProtocolError::Silent)??;
     proved();
     let (questions_send, questions) = mpsc::channel(OUTSTANDING_MAX);
     let (portions_send, portions) = mpsc::channel(1);
     let taken_back = TakenBack::default();
-    let stream = Stream { shared, folder, peer: channel.peer, taken_back: &taken_back };
+    let (folder, peer) = (opened.folder, channel.peer);
+    let stream = Stream { shared, folder, peer, link, taken_back: &taken_back };
+    let packer = opened.takes_bundles.then(Packer::new);
     tokio::try_join!(
         stream.read_questions(&mut reader, questions_send),
-        stream.read_blocks(questions, portions_send),
+        stream.read_blocks(packer, questions, portions_send),
         stream.write_answers(&mut writer, portions),
     )?;
     Ok(())
@@ -74,11 +83,19 @@ struct Stream<'a> {
     shared: &'a Arc<Shared>,
     folder: FolderId,
     peer: DeviceId,
+    link: Link,
     taken_back: &'a TakenBack,
 }
 
-/// Answers that are ready to be written: a question and its block, if it is here.
-type Portion = Vec<(Question, Option<Bytes>)>;
+/// Answers that are ready to be written.
+#[derive(Default)]
+struct Portion {
+    /// The questions, and their blocks, if they are here.
+    asked: Vec<Question>,
+    blocks: Vec<Option<Bytes>>,
+    /// Those of them that go compressed.
+    bundles: Vec<Bundle>,
+}
 
 impl Stream<'_> {
     async fn read_questions<R>(
@@ -138,6 +155,7 @@ impl Stream<'_> {
 
     async fn read_blocks(
         &self,
+        mut packer: Option<Packer>,
         mut questions: Receiver<Question>,
         portions: Sender<Portion>,
     ) -> Result<(), ProtocolError> {
@@ -150,7 +168,8 @@ impl Stream<'_> {
                 }
                 queue.extend(batch.drain(..));
             }
-            let portion = self.read_portion(&mut queue).await?;
+            let portion;
+            (portion, packer) = self.read_portion(&mut queue, packer).await?;
             if portions.send(portion).await.is_err() {
                 // The writer has failed and says why.
                 return Ok(());
@@ -158,8 +177,13 @@ impl Stream<'_> {
         }
     }
 
-    /// Reads the first questions' blocks, up to the size of a portion.
-    async fn read_portion(&self, queue: &mut VecDeque<Question>) -> Result<Portion, ProtocolError> {
+    /// Reads the first questions' blocks, up to the size of a portion, and packs them where that
+    /// pays. The packer goes along and comes back.
+    async fn read_portion(
+        &self,
+        queue: &mut VecDeque<Question>,
+        mut packer: Option<Packer>,
+    ) -> Result<(Portion, Option<Packer>), ProtocolError> {
         let mut bytes = 0;
         let mut count = 0;
         for question in &*queue {
@@ -170,46 +194,48 @@ impl Stream<'_> {
             count += 1;
         }
         let asked: Vec<Question> = queue.drain(..count).collect();
-        let wanted: Vec<bool> = asked.iter().map(|asked| !self.is_taken_back(asked)).collect();
-        let hashes: Vec<Hash> = asked
+        let wanted: Vec<Option<Hash>> = asked
             .iter()
-            .zip(&wanted)
-            .filter(|(_, wanted)| **wanted)
-            .map(|(asked, _)| asked.block.hash)
+            .map(|asked| (!self.is_taken_back(asked)).then_some(asked.block.hash))
             .collect();
+        // Its frames must not hold more than was asked for.
+        let lens: Vec<u32> = asked.iter().map(|asked| asked.block.len).collect();
         let (source, folder) = (self.shared.source.clone(), self.folder);
-        let read = move || read_exactly_as_many(&*source, folder, &hashes);
-        let mut blocks = tokio::task::spawn_blocking(read)
+        let link = self.link.rate().min(self.shared.limits.rate(&self.peer, Way::Up));
+        let read = move || {
+            let mut blocks = read_exactly_as_many(&*source, folder, &wanted);
+            for (block, len) in blocks.iter_mut().zip(lens) {
+                block.take_if(|block| block.len() > len as usize);
+            }
+            let bundles = packer.as_mut().map(|packer| packer.pack(&blocks, link));
+            (blocks, bundles.unwrap_or_default(), packer)
+        };
+        let (blocks, bundles, packer) = tokio::task::spawn_blocking(read)
             .await
-            .map_err(|_| ProtocolError::Breach("the source of blocks failed"))?
-            .into_iter();
-        let mut portion = Vec::with_capacity(asked.len());
-        for (question, wanted) in asked.into_iter().zip(wanted) {
-            let block = if wanted { blocks.next().flatten() } else { None };
-            portion.push((question, block));
-        }
-        Ok(portion)
+            .map_err(|_| ProtocolError::Breach("the source of blocks failed"))?;
+        Ok((Portion { asked, blocks, bundles }, packer))
     }
 
     async fn write_answers<W>(
         &self,
-        writer: &mut W,
+        writer: &mut BufWriter<W>,
         mut portions: Receiver<Portion>,
     ) -> Result<(), ProtocolError>
     where
-        W: AsyncWrite + Unpin,
+        W: Out,
     {
         while let Some(portion) = portions.recv().await {
-            for (question, block) in portion {
-                let fits = |block: &Bytes| block.len() as u64 <= u64::from(question.block.len);
-                if self.settle(&question) {
-                    write_answer(writer, Answer::Skipped).await?;
-                } else if let Some(block) = block.filter(fits) {
-                    write_answer(writer, Answer::Found(block.len() as u32)).await?;
-                    self.write_block(writer, &block).await?;
-                    self.shared.sent(self.folder, self.peer, block.len() as u64);
+            let Portion { asked, blocks, bundles } = portion;
+            let mut bundles = bundles.into_iter().peekable();
+            let mut answers = (0usize..).zip(asked.iter().zip(blocks));
+            while let Some((number, (question, block))) = answers.next() {
+                if let Some(bundle) = bundles.next_if(|bundle| bundle.range.start == number) {
+                    let rest = answers.by_ref().take(bundle.range.len() - 1);
+                    let lens = block.into_iter().chain(rest.filter_map(|(_, (_, block))| block));
+                    let lens = lens.map(|block| block.len() as u32).collect();
+                    self.write_bundle(writer, &asked[bundle.range], lens, bundle.frame).await?;
                 } else {
-                    write_answer(writer, Answer::Missing).await?;
+                    self.write_one(writer, question, block).await?;
                 }
             }
             if portions.is_empty() {
@@ -221,38 +247,71 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Writes a block, no faster than the limit allows.
-    async fn write_block<W>(&self, writer: &mut W, block: &Bytes) -> std::io::Result<()>
-    where
-        W: AsyncWrite + Unpin,
-    {
+    async fn write_one<W: Out>(
+        &self,
+        writer: &mut BufWriter<W>,
+        question: &Question,
+        block: Option<Bytes>,
+    ) -> std::io::Result<()> {
+        if self.settle(question) {
+            return write_answer(writer, Answer::Skipped).await;
+        }
+        let Some(block) = block else { return write_answer(writer, Answer::Missing).await };
+        write_answer(writer, Answer::Found(block.len() as u32)).await?;
+        self.write_limited(writer, block).await
+    }
+
+    /// Writes a bundle. What was taken back meanwhile goes along, since it is packed already.
+    async fn write_bundle<W: Out>(
+        &self,
+        writer: &mut BufWriter<W>,
+        asked: &[Question],
+        lens: Vec<u32>,
+        frame: Bytes,
+    ) -> std::io::Result<()> {
+        for question in asked {
+            self.settle(question);
+        }
+        write_answer(writer, Answer::Bundle(lens.len())).await?;
+        write_bundle_head(writer, &BundleHead { lens, packed: frame.len() as u32 }).await?;
+        self.write_limited(writer, frame).await
+    }
+
+    /// Writes bytes of blocks, no faster than the limit allows.
+    async fn write_limited<W: Out>(
+        &self,
+        writer: &mut BufWriter<W>,
+        mut bytes: Bytes,
+    ) -> std::io::Result<()> {
         let limits = &self.shared.limits;
-        let mut rest = &block[..];
-        while !rest.is_empty() {
+        let len = bytes.len();
+        while !bytes.is_empty() {
             // Asked for anew each time, since limits change while a long block goes out.
-            let len = limits.piece(&self.peer, Way::Up).min(rest.len());
-            let (piece, later) = rest.split_at(len);
-            limits.take(&self.peer, Way::Up, len).await;
-            writer.write_all(piece).await?;
-            if len < block.len() {
+            let piece = bytes.split_to(limits.piece(&self.peer, Way::Up).min(bytes.len()));
+            limits.take(&self.peer, Way::Up, piece.len()).await;
+            let slow = piece.len() < len;
+            write_bytes(writer, piece).await?;
+            if slow {
                 // What may go goes out, so that the other side sees that something comes.
                 writer.flush().await?;
             }
-            rest = later;
         }
+        self.shared.sent(self.folder, self.peer, len as u64);
         Ok(())
     }
 }
 
-/// Reads the blocks; a source that returns too few or too many answers is made to fit.
+/// Reads the blocks that are wanted; a source that returns too few or too many answers is made to
+/// fit.
 fn read_exactly_as_many(
     source: &dyn BlockSource,
     folder: FolderId,
-    hashes: &[Hash],
+    wanted: &[Option<Hash>],
 ) -> Vec<Option<Bytes>> {
-    let mut blocks = if hashes.is_empty() { Vec::new() } else { source.read_many(folder, hashes) };
-    blocks.resize(hashes.len(), None);
-    blocks
+    let hashes: Vec<Hash> = wanted.iter().flatten().copied().collect();
+    let blocks = if hashes.is_empty() { Vec::new() } else { source.read_many(folder, &hashes) };
+    let mut blocks = blocks.into_iter();
+    wanted.iter().map(|wanted| wanted.and_then(|_| blocks.next().flatten())).collect()
 }
 
 #[cfg(test)]
@@ -302,7 +361,8 @@ mod tests {
         let shared = Arc::new(Shared::new(key.device(), quic, source, Arc::new(Nobody)));
         let marks = TakenBack::default();
         let folder = FolderId([0; 32]);
-        let stream = Stream { shared: &shared, folder, peer: key.device(), taken_back: &marks };
+        let (peer, link) = (key.device(), Link::Other);
+        let stream = Stream { shared: &shared, folder, peer, link, taken_back: &marks };
         taken_back.iter().for_each(|number| stream.take_back(*number).unwrap());
         let (questions_send, questions) = mpsc::channel(16);
         for (number, block) in blocks.iter().enumerate() {
@@ -310,13 +370,14 @@ mod tests {
         }
         drop(questions_send);
         let (portions_send, portions) = mpsc::channel(1);
-        let mut wire = Vec::new();
+        let mut wire = BufWriter::new(Vec::new());
         tokio::try_join!(
-            stream.read_blocks(questions, portions_send),
+            stream.read_blocks(Some(Packer::new()), questions, portions_send),
             stream.write_answers(&mut wire, portions),
         )
         .unwrap();
         assert!(marks.into_inner().unwrap().is_empty(), "marks go with their answers");
+        let wire = wire.into_inner();
         let (mut rest, mut answers) = (&wire[..], Vec::new());
         while let Some(tag) = read_answer_tag(&mut rest).await.unwrap() {
             let answer = read_answer(&mut rest, tag, 100).await.unwrap();

@@ -13,8 +13,10 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
 use crate::limits::Way;
+use crate::packing::unpack;
 use crate::protocol::{
     Answer, ProtocolError, encode_questions, encode_take_back, read_answer, read_answer_tag,
+    read_bundle_head,
 };
 use crate::scheduler::Source;
 use crate::shared::Shared;
@@ -62,6 +64,17 @@ pub(crate) struct Reported {
 struct Outstanding {
     first: u64,
     blocks: VecDeque<BlockRef>,
+}
+
+impl Outstanding {
+    /// Takes the first questions, which have an answer now.
+    fn take(&mut self, count: usize) -> Result<Vec<BlockRef>, ProtocolError> {
+        if count > self.blocks.len() {
+            return Err(ProtocolError::Breach("an answer without a question"));
+        }
+        self.first += count as u64;
+        Ok(self.blocks.drain(..count).collect())
+    }
 }
 
 /// One session; its stream has been opened and proved.
@@ -114,16 +127,20 @@ impl Session {
     {
         let mut reader = BufReader::with_capacity(64 * 1024, reader);
         while let Some(tag) = read_answer_tag(&mut reader).await? {
-            let block = {
-                let mut outstanding = outstanding.lock().unwrap_or_else(PoisonError::into_inner);
-                outstanding.first += 1;
-                outstanding.blocks.pop_front()
-            };
-            let block = block.ok_or(ProtocolError::Breach("an answer without a question"))?;
+            let take =
+                |count| outstanding.lock().unwrap_or_else(PoisonError::into_inner).take(count);
+            let block = take(1)?[0];
             let report = match read_answer(&mut reader, tag, block.len).await? {
                 Answer::Found(len) => self.read_block(&mut reader, &block.hash, len).await?,
                 Answer::Missing => Report::Lacks(block.hash),
                 Answer::Skipped => Report::Skipped(block.hash),
+                Answer::Bundle(count) => {
+                    let blocks = [vec![block], take(count - 1)?].concat();
+                    if !self.read_bundle(&mut reader, &blocks).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
             };
             if !self.report(report).await {
                 return Ok(());
@@ -148,7 +165,55 @@ impl Session {
     where
         R: AsyncRead + Unpin,
     {
-        let len = len as usize;
+        let bytes = self.read_bytes(reader, len as usize).await?;
+        Ok(self.checked(hash, bytes, u64::from(len)))
+    }
+
+    /// Reads a bundle that answers these questions, and reports each. Returns false when nobody
+    /// listens any more.
+    async fn read_bundle<R>(
+        &self,
+        reader: &mut R,
+        blocks: &[BlockRef],
+    ) -> Result<bool, ProtocolError>
+    where
+        R: AsyncRead + Unpin,
+    {
+        let head = read_bundle_head(reader, blocks).await?;
+        let frame = self.read_bytes(reader, head.packed as usize).await?;
+        // A frame that holds something else is as good as wrong blocks.
+        let unpacked = unpack(&frame, &head.lens);
+        let total: u64 = head.lens.iter().map(|len| u64::from(*len)).sum();
+        for (number, block) in blocks.iter().enumerate() {
+            let report = match &unpacked {
+                Some(plain) => {
+                    let share = u64::from(head.lens[number]) * frame.len() as u64 / total;
+                    self.checked(&block.hash, plain[number].clone(), share)
+                }
+                None => Report::Lied(block.hash),
+            };
+            if !self.report(report).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Checks a block for which so many bytes came.
+    fn checked(&self, hash: &Hash, block: Bytes, came: u64) -> Report {
+        if Hash::of(&block) == *hash {
+            self.shared.received(self.source.folder, self.source.device, came);
+            Report::Arrived(*hash, block)
+        } else {
+            Report::Lied(*hash)
+        }
+    }
+
+    /// Reads so many bytes, no faster than the limits allow.
+    async fn read_bytes<R>(&self, reader: &mut R, len: usize) -> Result<Bytes, ProtocolError>
+    where
+        R: AsyncRead + Unpin,
+    {
         let mut bytes = BytesMut::with_capacity(len);
         let mut reported = Instant::now();
         while bytes.len() < len {
@@ -164,12 +229,7 @@ impl Session {
                 self.report(Report::Progress).await;
             }
         }
-        if Hash::of(&bytes) == *hash {
-            self.shared.received(self.source.folder, self.source.device, len as u64);
-            Ok(Report::Arrived(*hash, bytes.freeze()))
-        } else {
-            Ok(Report::Lied(*hash))
-        }
+        Ok(bytes.freeze())
     }
 
     /// Takes so many bytes from the limits. Waiting for them is no silence of the source's.
@@ -222,5 +282,99 @@ where
         writer.write_all(&frame).await?;
         writer.flush().await?;
         frame.clear();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::api::{BlockSource, Gate};
+    use crate::protocol::{BundleHead, write_answer, write_bundle_head};
+    use crate::quic::Quic;
+
+    struct Nothing;
+
+    impl BlockSource for Nothing {
+        fn read(&self, _folder: FolderId, _hash: &Hash) -> Option<Bytes> {
+            None
+        }
+    }
+
+    impl Gate for Nothing {
+        fn keys(&self, _folder: FolderId) -> Option<FolderKeys> {
+            None
+        }
+
+        fn is_member(&self, _folder: FolderId, _device: &DeviceId) -> bool {
+            false
+        }
+    }
+
+    const PLAIN: &[u8] = b"the words of a text, the words of a text, the words of a text";
+
+    /// Asks for two halves of a text from a source that answers with this bundle. Returns what is
+    /// reported, and the bytes that count as received.
+    async fn answered(lens: [u32; 2], frame: &[u8]) -> (Vec<String>, bool, u64) {
+        let key = DeviceKey::from_seed([1; 32]);
+        let quic = Quic::bind(&key, &["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let shared =
+            Arc::new(Shared::new(key.device(), quic, Arc::new(Nothing), Arc::new(Nothing)));
+        let source = Source { folder: FolderId([0; 32]), device: key.device() };
+        let (reports, mut reported) = mpsc::channel(16);
+        let session = Session { shared: shared.clone(), source, session: 1, reports };
+        let (orders, orders_receive) = mpsc::channel(1);
+        let halves = [&PLAIN[..20], &PLAIN[20..]];
+        let blocks = halves.map(|half| BlockRef { hash: Hash::of(half), len: half.len() as u32 });
+        orders.try_send(Order::Ask(blocks.to_vec())).unwrap();
+        let (mine, mut theirs) = tokio::io::duplex(1024);
+        let (reader, writer) = tokio::io::split(mine);
+        let answering = async {
+            let mut questions = [0; 75];
+            theirs.read_exact(&mut questions).await.unwrap();
+            let head = BundleHead { lens: lens.to_vec(), packed: frame.len() as u32 };
+            write_answer(&mut theirs, Answer::Bundle(2)).await.unwrap();
+            write_bundle_head(&mut theirs, &head).await.unwrap();
+            theirs.write_all(frame).await.unwrap();
+            theirs.shutdown().await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(session.run(reader, writer, orders_receive), answering);
+        drop(session);
+        let mut all = Vec::new();
+        while let Some(Reported { report, .. }) = reported.recv().await {
+            all.push(format!("{report:?}").split('(').next().unwrap().to_owned());
+        }
+        let breach = matches!(ended, Err(ProtocolError::Breach(_)));
+        (all, breach, shared.device_traffic(&key.device()).received)
+    }
+
+    #[tokio::test]
+    async fn a_bundle_answers_each_of_its_questions() {
+        let frame = zstd::bulk::compress(PLAIN, 1).unwrap();
+        let (reports, breach, received) = answered([20, 41], &frame).await;
+        assert_eq!((reports, breach), (vec!["Arrived".to_owned(); 2], false));
+        assert!(received > 0 && received <= frame.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn a_bundle_with_something_else_in_it_is_a_lie() {
+        let mut other = PLAIN.to_vec();
+        other[0] ^= 1;
+        let frame = zstd::bulk::compress(&other, 1).unwrap();
+        assert_eq!(answered([20, 41], &frame).await.0, ["Lied", "Arrived"]);
+        let bomb = zstd::bulk::compress(&[0; 1 << 20], 1).unwrap();
+        for frame in [&b"no frame"[..], &frame[..frame.len() - 1], &bomb[..bomb.len().min(60)]] {
+            assert_eq!(answered([20, 41], frame).await, (vec!["Lied".to_owned(); 2], false, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bundle_that_claims_too_much_ends_the_session() {
+        let frame = zstd::bulk::compress(PLAIN, 1).unwrap();
+        assert_eq!(answered([21, 41], &frame).await, (Vec::new(), true, 0));
+        assert_eq!(answered([20, 41], &[0; 61]).await, (Vec::new(), true, 0));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    PATIENCE, Pipes, Store, all_came, blocks, device, fetch, folder_keys, introduce, refs,
+    PATIENCE, Pipes, Store, all_came, blocks, device, fetch, folder_keys, introduce, refs, texts,
 };
 use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceKey, FolderKeys, Hash};
@@ -193,6 +193,46 @@ async fn the_fallback_carries_blocks_where_quic_does_not_reach() {
     let to = HashMap::from([(a.id, a.transfer.clone())]);
     b.transfer.set_fallback(Arc::new(Pipes { from: b.id, to }));
     assert!(all_came(&fetch(&b, &refs(&blocks)).await));
+}
+
+#[tokio::test]
+async fn texts_go_compressed_over_a_slow_way_and_come_whole() {
+    let keys = folder_keys();
+    let texts = [texts(80, 5_000), texts(5, 300_000)].concat();
+    let plain: u64 = texts.iter().map(|text| text.len() as u64).sum();
+    let a = device(1, &keys, Store::of(&texts)).await;
+    let (b, c) =
+        (device(2, &keys, Store::default()).await, device(3, &keys, Store::default()).await);
+    introduce(&[&a, &b]);
+    // One link is held to a rate; of the other, nothing is known.
+    a.transfer.set_limits(Limits { up: Some(1_000_000), down: None });
+    assert!(all_came(&fetch(&b, &refs(&texts)).await));
+    a.transfer.set_limits(Limits::default());
+    introduce(&[&a, &c]);
+    c.transfer.set_peer(a.id, Vec::new());
+    let to = HashMap::from([(a.id, a.transfer.clone())]);
+    c.transfer.set_fallback(Arc::new(Pipes { from: c.id, to }));
+    assert!(all_came(&fetch(&c, &refs(&texts)).await));
+    for device in [&b, &c] {
+        let came = device.transfer.device_stats(&a.id).received;
+        assert!(came > 0 && came < plain / 3, "{came} bytes came for {plain}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_become_shorter_goes_as_it_is() {
+    let keys = folder_keys();
+    let mut blocks = blocks(1, 20, 20_000);
+    let a = device(1, &keys, Store::of(&blocks)).await;
+    let b = device(2, &keys, Store::default()).await;
+    introduce(&[&a, &b]);
+    b.transfer.set_patience(IMPATIENCE);
+    a.transfer.set_limits(Limits { up: Some(1_000_000), down: None });
+    blocks.push(texts(1, 5_000).remove(0));
+    let answers = fetch(&b, &refs(&blocks)).await;
+    assert_eq!(answers[&Hash::of(&blocks[20])], Err(FetchError::Unavailable));
+    assert_eq!(answers.values().filter(|answer| answer.is_ok()).count(), 20);
+    assert_eq!(a.transfer.stats(keys.folder()).sent, 400_000);
 }
 
 #[tokio::test]

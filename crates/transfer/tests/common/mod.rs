@@ -100,15 +100,31 @@ pub(crate) fn introduce(devices: &[&Device]) {
     }
 }
 
-/// Distinct blocks of this length each, the same for the same seed.
+/// Distinct blocks of this length each, the same for the same seed, which cannot be compressed.
 pub(crate) fn blocks(seed: u8, count: usize, len: usize) -> Vec<Bytes> {
-    (0..count)
-        .map(|number| {
-            let mut block = vec![seed; len];
-            block[..8].copy_from_slice(&(number as u64).to_le_bytes());
-            Bytes::from(block)
-        })
-        .collect()
+    let block = |number: usize| {
+        let mut block = Vec::with_capacity(len + 32);
+        while block.len() < len {
+            let part = [&[seed], &number.to_le_bytes()[..], &block.len().to_le_bytes()].concat();
+            block.extend_from_slice(&Hash::of(&part).0);
+        }
+        block.truncate(len);
+        Bytes::from(block)
+    };
+    (0..count).map(block).collect()
+}
+
+/// Distinct blocks of this length each that become much shorter by compression.
+pub(crate) fn texts(count: usize, len: usize) -> Vec<Bytes> {
+    let text = |number: usize| {
+        let mut text = String::with_capacity(len + 32);
+        while text.len() < len {
+            text += &format!("text {number}, byte {}\n", text.len());
+        }
+        text.truncate(len);
+        Bytes::from(text)
+    };
+    (0..count).map(text).collect()
 }
 
 pub(crate) fn refs(blocks: &[Bytes]) -> Vec<BlockRef> {
