@@ -105,7 +105,10 @@ where
     while fetched.recv_many(&mut batch, BLOCKS_AT_ONCE).await > 0 {
         let blocks = std::mem::take(&mut batch);
         saving.unsaved += bytes_of(&blocks);
+        let came: Vec<Hash> =
+            blocks.iter().filter(|got| got.data.is_ok()).map(|got| got.hash).collect();
         assembly = blocking(move || write_blocks(assembly, &blocks)).await??;
+        shell.network.came(shell.folder, &came);
         saving.go_on(shell, &assembly).await?;
     }
     // It has ended, since it has dropped its end of the channel.

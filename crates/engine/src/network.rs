@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use dunlin_blocks::BlockRef;
-use dunlin_identity::{DeviceId, FolderId};
+use dunlin_identity::{DeviceId, FolderId, Hash};
 use dunlin_index::sync::SyncMessage;
 use dunlin_mesh::Mesh;
 use dunlin_transfer::{BoxFuture, Fetched, Priority, Traffic, Transfer};
@@ -26,6 +26,12 @@ pub trait Network: Send + Sync + 'static {
         priority: Priority,
         sink: mpsc::Sender<Fetched>,
     ) -> BoxFuture<'_, ()>;
+
+    /// Tells members that wait for them that blocks have come which can be had here from now on.
+    fn came(&self, folder: FolderId, hashes: &[Hash]) {
+        // Where there is one other member only, nobody waits.
+        let _ = (folder, hashes);
+    }
 
     /// Bytes of blocks sent and received for a folder.
     fn traffic(&self, folder: FolderId) -> Traffic;
@@ -65,6 +71,10 @@ impl Network for MeshNetwork {
         Box::pin(self.transfer.fetch(folder, blocks, priority, sink))
     }
 
+    fn came(&self, folder: FolderId, hashes: &[Hash]) {
+        self.transfer.came(folder, hashes);
+    }
+
     fn traffic(&self, folder: FolderId) -> Traffic {
         self.transfer.stats(folder)
     }
@@ -73,10 +83,13 @@ impl Network for MeshNetwork {
 /// Reads blocks of one folder from this disk.
 pub trait ServeBlocks: Send + Sync {
     /// For each hash the block, if it is here and as it should be.
-    fn read_many(&self, hashes: &[dunlin_identity::Hash]) -> Vec<Option<Bytes>>;
+    fn read_many(&self, hashes: &[Hash]) -> Vec<Option<Bytes>>;
+
+    /// For each hash whether the block is here, as far as can be told without reading it.
+    fn has_many(&self, hashes: &[Hash]) -> Vec<bool>;
 
     /// The block, if it is here and as it should be.
-    fn read(&self, hash: &dunlin_identity::Hash) -> Option<Bytes> {
+    fn read(&self, hash: &Hash) -> Option<Bytes> {
         self.read_many(std::slice::from_ref(hash)).pop().flatten()
     }
 }

@@ -112,22 +112,26 @@ pub enum NodeError {
 #[derive(Default)]
 struct Blocks(RwLock<BTreeMap<FolderId, Arc<dyn ServeBlocks>>>);
 
+impl Blocks {
+    fn folder(&self, folder: FolderId) -> Option<Arc<dyn ServeBlocks>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&folder).cloned()
+    }
+}
+
 impl BlockSource for Blocks {
     fn read(&self, folder: FolderId, hash: &Hash) -> Option<Bytes> {
-        let folders = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let folder = folders.get(&folder).cloned();
-        drop(folders);
-        folder?.read(hash)
+        self.folder(folder)?.read(hash)
     }
 
     fn read_many(&self, folder: FolderId, hashes: &[Hash]) -> Vec<Option<Bytes>> {
-        let folders = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let folder = folders.get(&folder).cloned();
-        drop(folders);
-        match folder {
+        match self.folder(folder) {
             Some(folder) => folder.read_many(hashes),
             None => vec![None; hashes.len()],
         }
+    }
+
+    fn has_many(&self, folder: FolderId, hashes: &[Hash]) -> Vec<bool> {
+        self.folder(folder).map_or_else(Vec::new, |folder| folder.has_many(hashes))
     }
 }
 

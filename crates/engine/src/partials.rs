@@ -41,6 +41,11 @@ impl Partials {
         places.retain(|_, place| !Arc::ptr_eq(&place.file, file));
     }
 
+    /// Returns whether the block was here when it was last looked at.
+    pub(crate) fn contains(&self, hash: &Hash) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(hash)
+    }
+
     /// Returns a block, if it is here and as it should be.
     pub(crate) fn read(&self, hash: &Hash) -> Option<Bytes> {
         let (file, offset, len) = {
@@ -70,6 +75,7 @@ mod tests {
         assert_eq!(partials.read(&block.hash), None);
         partials.add(&file, 100, block);
         assert_eq!(partials.read(&block.hash).as_deref(), Some(&b"block"[..]));
+        assert!(partials.contains(&block.hash) && !partials.contains(&address(b"other")));
         file.write_at(b"!", 100).expect("written");
         assert_eq!(partials.read(&block.hash), None, "it has another hash now");
         file.write_at(b"b", 100).expect("written");

@@ -129,6 +129,14 @@ impl<F: Fs, S: Storage + Sync> ServeBlocks for FolderBlocks<F, S> {
         };
         hashes.iter().map(&mut read).collect()
     }
+
+    fn has_many(&self, hashes: &[Hash]) -> Vec<bool> {
+        let in_a_file = |hash| self.rows.locate_all(hash).is_ok_and(|places| !places.is_empty());
+        let here = |hash| {
+            in_a_file(hash) || self.partials.contains(hash) || self.read_apart(hash).is_some()
+        };
+        hashes.iter().map(here).collect()
+    }
 }
 
 impl<F: Fs, S: Storage + Sync> FolderBlocks<F, S> {

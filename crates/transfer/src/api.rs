@@ -24,6 +24,13 @@ pub trait BlockSource: Send + Sync + 'static {
     fn read_many(&self, folder: FolderId, hashes: &[Hash]) -> Vec<Option<Bytes>> {
         hashes.iter().map(|hash| self.read(folder, hash)).collect()
     }
+
+    /// Returns which of the blocks are here, one answer for each hash, in the same order.
+    ///
+    /// Override this when that can be told without reading them; it may be wrong now and then.
+    fn has_many(&self, folder: FolderId, hashes: &[Hash]) -> Vec<bool> {
+        self.read_many(folder, hashes).iter().map(Option::is_some).collect()
+    }
 }
 
 /// Says who may ask for the blocks of a folder. Called often: both answers should come from memory.

@@ -198,6 +198,7 @@ impl Driver {
                 self.deliver(&source, hash, &data, now);
             }
             Report::Lacks(hash) => self.scheduler.lacks(&source, &hash, now),
+            Report::Told(has, lacks) => self.scheduler.told(&source, &has, &lacks),
             Report::Skipped(hash) => self.scheduler.skipped(&source, &hash, now),
             Report::Lied(hash) => {
                 warn!(device = %source.device, block = %hash, "a block came with a wrong hash");
@@ -243,6 +244,7 @@ impl Driver {
         for action in self.scheduler.actions(now) {
             match action {
                 Action::Request { source, blocks } => self.order(&source, Order::Ask(blocks)),
+                Action::Watch { source, hashes } => self.order(&source, Order::Watch(hashes)),
                 Action::Cancel { source, hash } => self.order(&source, Order::TakeBack(hash)),
                 Action::Fail { jobs, hash } => {
                     for job in jobs {

@@ -151,6 +151,12 @@ impl Transfer {
         fetch.run(&wanted).await;
     }
 
+    /// Tells that blocks have come which this device can serve from now on: members that want them
+    /// are told.
+    pub fn came(&self, folder: FolderId, hashes: &[Hash]) {
+        self.shared.watchers.came(&folder, hashes);
+    }
+
     /// Returns what was moved for a folder since the start.
     #[must_use]
     pub fn stats(&self, folder: FolderId) -> Traffic {

@@ -1,9 +1,9 @@
 //! The block protocol: what goes over one stream between a device that asks and one that serves.
 //!
 //! Goals: nothing is said to a stranger; questions go in a pipeline, so that the line is never
-//! idle; the one who asks can take questions back; every length is bounded before memory is taken.
-//! Non-goals: telling who has what (the index does), asking in both directions over one stream
-//! (each side opens its own).
+//! idle; the one who asks can take questions back, and be told who has what; every length is
+//! bounded before memory is taken. Non-goal: asking in both directions over one stream (each side
+//! opens its own).
 //!
 //! Opening, numbers little endian, `I` opened the stream, `R` serves:
 //!
@@ -21,6 +21,9 @@
 //! ```text
 //! I -> R  1, count u16 (1 ..= BATCH_MAX), count * (hash [32], longest length u32)
 //!         2, number u64                              take back question `number` (from 0 on)
+//!         3, count u16 (1 ..= BATCH_MAX), count * hash [32]
+//!                                                    watch: tell whether they are here, and when
+//!                                                    they come; watches count from 0 on
 //! R -> I  0, length u32, bytes                       for each question, in order: the block,
 //!         1                                          not here,
 //!         2                                          or skipped, since it was taken back;
@@ -28,6 +31,15 @@
 //!                                                    for the next `count` questions: a bundle, all
 //!                                                    blocks one after the other as a zstd frame
 //! ```
+//!
+//! and between the answers, news of what is watched:
+//!
+//! ```text
+//! R -> I  4, watches looked up so far u64, count u16 (0 ..= NEWS_MAX), count * number u64
+//! ```
+//!
+//! The watches with these numbers are here; those below the first number of which no news ever said
+//! so are not. Of all but the last [`WATCHES_MAX`] watches, `R` may tell nothing.
 //!
 //! A bundle is shorter than what it holds, which is at most [`BUNDLE_BYTES`] or one block. Who takes
 //! none gets none.
@@ -40,9 +52,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::api::Gate;
 use crate::packing::{BUNDLE_BLOCKS, BUNDLE_BYTES};
+use crate::scheduler::WATCHES_MAX;
 
 /// The version of the protocol, first thing in each direction.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// The one who asks takes bundles.
 pub(crate) const TAKES_BUNDLES: u8 = 1;
 /// Questions in one frame at most.
@@ -56,10 +69,15 @@ const CLAIM_LEN: usize = 65;
 const QUESTION_LEN: usize = 36;
 const ASK: u8 = 1;
 const TAKE_BACK: u8 = 2;
+const WATCH: u8 = 3;
 const FOUND: u8 = 0;
 const MISSING: u8 = 1;
 const SKIPPED: u8 = 2;
 const BUNDLE: u8 = 3;
+/// What news begin with, where an answer's tag may be.
+pub(crate) const NEWS: u8 = 4;
+/// Watches that news tell of at most.
+pub(crate) const NEWS_MAX: usize = WATCHES_MAX;
 
 /// Why a stream of the block protocol ended.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +122,16 @@ pub(crate) struct Channel {
 pub(crate) enum Request {
     Ask(Vec<BlockRef>),
     TakeBack(u64),
+    Watch(Vec<Hash>),
+}
+
+/// News of what is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// So many watches have been looked up.
+    pub(crate) looked_up: u64,
+    /// The watches that are here now, of which no news said so yet.
+    pub(crate) here: Vec<u64>,
 }
 
 /// The head of an answer.
@@ -142,7 +170,7 @@ fn binding(
     initiator: (&DeviceId, &[u8; 32]),
     responder: (&DeviceId, &[u8; 32]),
 ) -> Vec<u8> {
-    let mut bytes = b"dunlin/blocks/2 proof".to_vec();
+    let mut bytes = b"dunlin/blocks/3 proof".to_vec();
     bytes.extend_from_slice(exported);
     bytes.push(takes);
     for (device, nonce) in [initiator, responder] {
@@ -268,6 +296,28 @@ pub(crate) fn encode_take_back(number: u64, frame: &mut Vec<u8>) {
     frame.extend_from_slice(&number.to_le_bytes());
 }
 
+/// Appends the frames that ask to be told of these blocks.
+pub(crate) fn encode_watches(hashes: &[Hash], frame: &mut Vec<u8>) {
+    for batch in hashes.chunks(BATCH_MAX) {
+        frame.push(WATCH);
+        frame.extend_from_slice(&(batch.len() as u16).to_le_bytes());
+        for hash in batch {
+            frame.extend_from_slice(&hash.0);
+        }
+    }
+}
+
+/// Reads the length of a batch.
+async fn read_count<R>(reader: &mut R) -> Result<usize, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    match usize::from(reader.read_u16_le().await?) {
+        count @ 1..=BATCH_MAX => Ok(count),
+        _ => Err(ProtocolError::Breach("a batch of impossible length")),
+    }
+}
+
 /// Reads a request; `None` at the end of the stream.
 pub(crate) async fn read_request<R>(reader: &mut R) -> Result<Option<Request>, ProtocolError>
 where
@@ -280,15 +330,18 @@ where
     };
     match tag {
         ASK => {
-            let count = usize::from(reader.read_u16_le().await?);
-            if !(1..=BATCH_MAX).contains(&count) {
-                return Err(ProtocolError::Breach("a batch of impossible length"));
-            }
-            let mut questions = vec![0; count * QUESTION_LEN];
+            let mut questions = vec![0; read_count(reader).await? * QUESTION_LEN];
             reader.read_exact(&mut questions).await?;
             Ok(Some(Request::Ask(questions.chunks_exact(QUESTION_LEN).map(question).collect())))
         }
         TAKE_BACK => Ok(Some(Request::TakeBack(reader.read_u64_le().await?))),
+        WATCH => {
+            let mut hashes = vec![Hash([0; 32]); read_count(reader).await?];
+            for hash in &mut hashes {
+                reader.read_exact(&mut hash.0).await?;
+            }
+            Ok(Some(Request::Watch(hashes)))
+        }
         _ => Err(ProtocolError::Breach("an unknown request")),
     }
 }
@@ -327,6 +380,35 @@ where
     let numbers = head.lens.iter().chain([&head.packed]);
     let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
     writer.write_all(&bytes).await
+}
+
+/// Writes news.
+pub(crate) async fn write_news<W>(writer: &mut W, news: &News) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    let mut bytes = vec![NEWS];
+    bytes.extend_from_slice(&news.looked_up.to_le_bytes());
+    bytes.extend_from_slice(&(news.here.len() as u16).to_le_bytes());
+    bytes.extend(news.here.iter().flat_map(|number| number.to_le_bytes()));
+    writer.write_all(&bytes).await
+}
+
+/// Reads news after their tag.
+pub(crate) async fn read_news<R>(reader: &mut R) -> Result<News, ProtocolError>
+where
+    R: AsyncRead + Unpin,
+{
+    let looked_up = reader.read_u64_le().await?;
+    let count = usize::from(reader.read_u16_le().await?);
+    if count > NEWS_MAX {
+        return Err(ProtocolError::Breach("news of impossible length"));
+    }
+    let mut here = Vec::with_capacity(count);
+    for _ in 0..count {
+        here.push(reader.read_u64_le().await?);
+    }
+    Ok(News { looked_up, here })
 }
 
 /// Reads the first byte of an answer; `None` at the end of the stream.
@@ -498,7 +580,7 @@ mod tests {
         assert!(matches!(error, ProtocolError::Version { theirs: 77 }));
         assert_eq!(
             error.to_string(),
-            "the other device speaks version 77 of the block protocol, this one 2"
+            "the other device speaks version 77 of the block protocol, this one 3"
         );
         assert_eq!(version, VERSION);
     }
@@ -531,6 +613,26 @@ mod tests {
         }
 
         #[test]
+        fn watches_and_news_survive_the_wire(
+            count in 1usize..700,
+            looked_up: u64,
+            here in prop::collection::vec(any::<u64>(), 0..100),
+        ) {
+            let hashes: Vec<Hash> = (0..count).map(|i| Hash::of(&i.to_le_bytes())).collect();
+            let mut wire = Vec::new();
+            encode_watches(&hashes, &mut wire);
+            let (mut rest, mut read) = (&wire[..], Vec::new());
+            while let Some(Request::Watch(batch)) = now(read_request(&mut rest)).unwrap() {
+                read.extend(batch);
+            }
+            prop_assert_eq!(read, hashes);
+            let news = News { looked_up, here };
+            let mut wire = Vec::new();
+            now(write_news(&mut wire, &news)).unwrap();
+            prop_assert_eq!(now(read_news(&mut &wire[1..])).unwrap(), news);
+        }
+
+        #[test]
         fn heads_of_bundles_survive_the_wire(
             lens in prop::collection::vec(1u32..2_000, 1..=BUNDLE_BLOCKS),
         ) {
@@ -560,6 +662,11 @@ mod tests {
             }
             let mut rest = &bytes[..];
             while let Ok(Some(tag)) = now(read_answer_tag(&mut rest)) {
+                if tag == NEWS {
+                    let Ok(news) = now(read_news(&mut rest)) else { break };
+                    prop_assert!(news.here.len() <= NEWS_MAX);
+                    continue;
+                }
                 match now(read_answer(&mut rest, tag, 1000)) {
                     Ok(Answer::Found(len)) => prop_assert!(len <= 1000),
                     Ok(Answer::Bundle(count)) => {

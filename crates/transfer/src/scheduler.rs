@@ -14,8 +14,14 @@
 //!   the copy that loses is cancelled.
 //! - A source that brings nothing for [`Bounds::stall`] is dropped, as is one that brings
 //!   [`LIES_MAX`] blocks with wrong hashes among few right ones; both are shunned for a while.
-//! - What a source lacked it may have a little later, when it is being filled itself: it is asked
-//!   again after [`Bounds::retry`], and less and less often as long as it brings nothing.
+//! - With several sources, each is asked to tell which of the wanted blocks it has, and which it gets
+//!   ([`Action::Watch`], [`Scheduler::told`]). What the fewest have is asked for first, so that
+//!   devices that fetch the same soon have different parts; and nobody is asked for what it lacks.
+//!   Who does not tell, or breaks its word, is asked as if it had everything. What is urgent is
+//!   asked for without waiting for word.
+//! - What a source lacked, of which it does not tell, it may have a little later, when it is being
+//!   filled itself: it is asked again after [`Bounds::retry`], and less and less often as long as it
+//!   brings nothing.
 //! - A block that no source has is asked for again every [`Bounds::retry`] and when a source comes
 //!   up; after [`Bounds::give_up`] the jobs are told, and it is forgotten.
 //!
@@ -64,6 +70,8 @@ const SHUNNED_MAX: usize = 1024;
 const SOURCES_MAX: usize = 32;
 /// How often blocks are looked for that nobody has.
 const SWEEP_EVERY: Micros = 250_000;
+/// Blocks of which one source is asked to tell at most; asking for more, it forgets the oldest.
+pub const WATCHES_MAX: usize = 4096;
 /// Blocks that stay together in an order of a device's own.
 const STRETCH: usize = 16;
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
@@ -135,6 +143,13 @@ pub enum Action {
         source: Source,
         /// For what, in this order.
         blocks: Vec<BlockRef>,
+    },
+    /// Ask the source to tell which of the blocks it has, now and when it gets them.
+    Watch {
+        /// Whom to ask.
+        source: Source,
+        /// Of what.
+        hashes: Vec<Hash>,
     },
     /// Tell the source that the block is no longer wanted from it. It still answers.
     Cancel {
@@ -259,7 +274,7 @@ impl Scheduler {
         if !self.is_welcome(&source, now) {
             return false;
         }
-        self.folders.entry(source.folder).or_default().sources.entry(source.device).or_default();
+        self.folders.entry(source.folder).or_default().add_source(source.device);
         true
     }
 
@@ -296,6 +311,22 @@ impl Scheduler {
     /// Notes that a source does not have a block.
     pub fn lacks(&mut self, source: &Source, hash: &Hash, now: Micros) {
         self.not_brought(source, hash, now, true);
+    }
+
+    /// Notes what a source has told of blocks that it was asked about: which it has, and which it
+    /// lacks so far. What it was not asked about is passed over.
+    pub fn told(&mut self, source: &Source, has: &[Hash], lacks: &[Hash]) {
+        let Some(folder) = self.folders.get_mut(&source.folder) else { return };
+        let Some(state) = folder.sources.get_mut(&source.device) else { return };
+        if !state.tells() {
+            return;
+        }
+        for hash in lacks {
+            folder.told(&source.device, hash, false);
+        }
+        for hash in has {
+            folder.told(&source.device, hash, true);
+        }
     }
 
     /// Notes that a source skipped a block, since it was cancelled.
@@ -356,6 +387,12 @@ impl Scheduler {
     /// Decides what to ask of whom, and returns all that is to be done, in order.
     pub fn actions(&mut self, now: Micros) -> Vec<Action> {
         let ids: Vec<FolderId> = self.folders.keys().copied().collect();
+        for (id, folder) in &mut self.folders {
+            for (device, hashes) in folder.start_watches(now) {
+                let source = Source { folder: *id, device };
+                self.actions.push(Action::Watch { source, hashes });
+            }
+        }
         if !ids.is_empty() {
             self.turn = (self.turn + 1) % ids.len();
         }
@@ -419,10 +456,14 @@ impl Scheduler {
 
     fn not_brought(&mut self, source: &Source, hash: &Hash, now: Micros, lacks: bool) {
         let Some(folder) = self.folders.get_mut(&source.folder) else { return };
+        let promised = folder.has_promised(&source.device, hash);
         let Some(state) = folder.sources.get_mut(&source.device) else { return };
         if state.answered(hash, 0, now) {
             if lacks {
                 state.lacked(self.bounds.retry, now);
+            }
+            if lacks && promised {
+                state.broke_promise();
             }
             folder.release(&source.device, hash, lacks);
         }

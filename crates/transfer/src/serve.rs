@@ -5,6 +5,8 @@
 //! some three portions a stream.
 
 mod out;
+mod watch;
+mod watchers;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +21,14 @@ use tokio::time::timeout;
 
 use self::out::write_bytes;
 pub(crate) use self::out::{Link, Out};
+use self::watchers::Watcher;
+pub(crate) use self::watchers::Watchers;
 use crate::api::BlockSource;
 use crate::limits::Way;
 use crate::packing::{Bundle, Packer};
 use crate::protocol::{
     Answer, BundleHead, Channel, OUTSTANDING_MAX, ProtocolError, Request, read_request, respond,
-    write_answer, write_bundle_head,
+    write_answer, write_bundle_head, write_news,
 };
 use crate::shared::Shared;
 
@@ -32,6 +36,8 @@ use crate::shared::Shared;
 const PORTION_BYTES: u64 = 1 << 20;
 /// Blocks that are read from the source at a time, at most.
 const PORTION_BLOCKS: usize = 128;
+/// Watched blocks that are looked up at a time.
+const LOOKED_UP: usize = 256;
 /// Opening a stream takes at most this long.
 const OPENING: Duration = Duration::from_secs(5);
 /// A stream on which nothing is asked for this long is closed.
@@ -69,14 +75,20 @@ where
     let (portions_send, portions) = mpsc::channel(1);
     let taken_back = TakenBack::default();
     let (folder, peer) = (opened.folder, channel.peer);
-    let stream = Stream { shared, folder, peer, link, taken_back: &taken_back };
+    let watcher = Arc::new(Watcher::new());
+    let stream = Stream { shared, folder, peer, link, taken_back: &taken_back, watcher: &watcher };
     let packer = opened.takes_bundles.then(Packer::new);
-    tokio::try_join!(
-        stream.read_questions(&mut reader, questions_send),
-        stream.read_blocks(packer, questions, portions_send),
-        stream.write_answers(&mut writer, portions),
-    )?;
-    Ok(())
+    let serving = async {
+        tokio::try_join!(
+            stream.read_questions(&mut reader, questions_send),
+            stream.read_blocks(packer, questions, portions_send),
+            stream.write_answers(&mut writer, portions),
+        )
+    };
+    tokio::select! {
+        served = serving => served.map(|_| ()),
+        failed = stream.look_up() => failed,
+    }
 }
 
 struct Stream<'a> {
@@ -85,6 +97,7 @@ struct Stream<'a> {
     peer: DeviceId,
     link: Link,
     taken_back: &'a TakenBack,
+    watcher: &'a Arc<Watcher>,
 }
 
 /// Answers that are ready to be written.
@@ -106,7 +119,7 @@ impl Stream<'_> {
     where
         R: AsyncRead + Unpin,
     {
-        let mut next = 0;
+        let (mut next, mut watching) = (0, None);
         loop {
             let request = timeout(SILENCE, read_request(reader));
             match request.await.map_err(|_| ProtocolError::Silent)?? {
@@ -124,7 +137,36 @@ impl Stream<'_> {
                     }
                 }
                 Some(Request::TakeBack(number)) => self.take_back(number)?,
+                Some(Request::Watch(hashes)) => {
+                    let add = || self.shared.watchers.add(self.folder, self.watcher);
+                    if *watching.get_or_insert_with(add) {
+                        self.watcher.watches().watch(&hashes);
+                        self.watcher.asked.notify_one();
+                    }
+                }
             }
+        }
+    }
+
+    /// Looks up what is watched. Ends only when that fails.
+    async fn look_up(&self) -> Result<(), ProtocolError> {
+        loop {
+            let hashes = self.watcher.watches().next_to_look_up(LOOKED_UP);
+            if hashes.is_empty() || !self.shared.gate.is_member(self.folder, &self.peer) {
+                self.watcher.asked.notified().await;
+                continue;
+            }
+            let (source, folder) = (self.shared.source.clone(), self.folder);
+            let look = move || {
+                let here = source.has_many(folder, &hashes);
+                // What it says nothing of is not here.
+                let here = here.into_iter().chain(std::iter::repeat(false));
+                hashes.into_iter().zip(here).collect::<Vec<_>>()
+            };
+            let found = tokio::task::spawn_blocking(look)
+                .await
+                .map_err(|_| ProtocolError::Breach("the source of blocks failed"))?;
+            self.watcher.looked_up(&found);
         }
     }
 
@@ -224,7 +266,16 @@ impl Stream<'_> {
     where
         W: Out,
     {
-        while let Some(portion) = portions.recv().await {
+        loop {
+            let portion = tokio::select! {
+                portion = portions.recv() => portion,
+                () = self.watcher.due() => {
+                    write_news(writer, &self.watcher.news()).await?;
+                    writer.flush().await?;
+                    continue;
+                }
+            };
+            let Some(portion) = portion else { break };
             let Portion { asked, blocks, bundles } = portion;
             let mut bundles = bundles.into_iter().peekable();
             let mut answers = (0usize..).zip(asked.iter().zip(blocks));
@@ -362,7 +413,9 @@ mod tests {
         let marks = TakenBack::default();
         let folder = FolderId([0; 32]);
         let (peer, link) = (key.device(), Link::Other);
-        let stream = Stream { shared: &shared, folder, peer, link, taken_back: &marks };
+        let watcher = Arc::new(Watcher::new());
+        let stream =
+            Stream { shared: &shared, folder, peer, link, taken_back: &marks, watcher: &watcher };
         taken_back.iter().for_each(|number| stream.take_back(*number).unwrap());
         let (questions_send, questions) = mpsc::channel(16);
         for (number, block) in blocks.iter().enumerate() {

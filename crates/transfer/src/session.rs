@@ -1,6 +1,8 @@
 //! The asking side of one stream of the block protocol: sends the scheduler's questions, checks
 //! every answer, and reports.
 
+mod watched;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +14,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::{Instant, timeout};
 
+use self::watched::Watched;
 use crate::limits::Way;
 use crate::packing::unpack;
 use crate::protocol::{
-    Answer, ProtocolError, encode_questions, encode_take_back, read_answer, read_answer_tag,
-    read_bundle_head,
+    Answer, NEWS, ProtocolError, encode_questions, encode_take_back, encode_watches, read_answer,
+    read_answer_tag, read_bundle_head, read_news,
 };
 use crate::scheduler::Source;
 use crate::shared::Shared;
@@ -33,6 +36,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 pub(crate) enum Order {
     Ask(Vec<BlockRef>),
     TakeBack(Hash),
+    Watch(Vec<Hash>),
 }
 
 /// What a session tells.
@@ -45,6 +49,8 @@ pub(crate) enum Report {
     Skipped(Hash),
     /// The bytes under the block's name are something else.
     Lied(Hash),
+    /// Which of the watched blocks are there, and which are not so far.
+    Told(Vec<Hash>, Vec<Hash>),
     /// A part of a block came.
     Progress,
     /// The session has ended, with what went wrong if anything did.
@@ -59,11 +65,12 @@ pub(crate) struct Reported {
     pub(crate) report: Report,
 }
 
-/// Questions without an answer, in order, and the number of the first.
+/// Questions without an answer, in order, and the number of the first; and what is watched.
 #[derive(Debug, Default)]
 struct Outstanding {
     first: u64,
     blocks: VecDeque<BlockRef>,
+    watched: Watched,
 }
 
 impl Outstanding {
@@ -126,9 +133,17 @@ impl Session {
         R: AsyncRead + Unpin,
     {
         let mut reader = BufReader::with_capacity(64 * 1024, reader);
+        let lock = || outstanding.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(tag) = read_answer_tag(&mut reader).await? {
-            let take =
-                |count| outstanding.lock().unwrap_or_else(PoisonError::into_inner).take(count);
+            if tag == NEWS {
+                let news = read_news(&mut reader).await?;
+                let (has, lacks) = lock().watched.news(&news)?;
+                if !self.report(Report::Told(has, lacks)).await {
+                    return Ok(());
+                }
+                continue;
+            }
+            let take = |count| lock().take(count);
             let block = take(1)?[0];
             let report = match read_answer(&mut reader, tag, block.len).await? {
                 Answer::Found(len) => self.read_block(&mut reader, &block.hash, len).await?,
@@ -148,8 +163,7 @@ impl Session {
         }
         // Ending while answers are owed is a failure, so that the device is not asked again at
         // once.
-        let outstanding = outstanding.lock().unwrap_or_else(PoisonError::into_inner);
-        if outstanding.blocks.is_empty() {
+        if lock().blocks.is_empty() {
             Ok(())
         } else {
             Err(ProtocolError::Io(std::io::ErrorKind::UnexpectedEof.into()))
@@ -270,6 +284,10 @@ where
                 Order::Ask(blocks) => {
                     encode_questions(&blocks, &mut frame);
                     outstanding.blocks.extend(blocks);
+                }
+                Order::Watch(hashes) => {
+                    encode_watches(&hashes, &mut frame);
+                    outstanding.watched.watch(&hashes);
                 }
                 Order::TakeBack(hash) => {
                     let place = outstanding.blocks.iter().position(|block| block.hash == hash);

@@ -14,6 +14,7 @@ use crate::api::{BlockSource, Gate, OpenStream, Traffic};
 use crate::limits::Throttles;
 use crate::quic::Quic;
 use crate::scheduler::Bounds;
+use crate::serve::Watchers;
 
 /// Connections with one device at most; each side may have made one.
 const CONNECTIONS_MAX: usize = 4;
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) patience_us: AtomicU64,
     /// Whether only what is urgent is asked for.
     pub(crate) metered: AtomicBool,
+    /// Those who want to be told of blocks that come.
+    pub(crate) watchers: Watchers,
     /// Woken when the directory has changed.
     pub(crate) changed: Notify,
     directory: Mutex<Directory>,
@@ -111,6 +114,7 @@ impl Shared {
             limits: Throttles::new(),
             patience_us: AtomicU64::new(Bounds::default().give_up),
             metered: AtomicBool::new(false),
+            watchers: Watchers::default(),
             changed: Notify::new(),
             directory: Mutex::default(),
             traffic: Mutex::default(),

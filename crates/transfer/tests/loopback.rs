@@ -76,6 +76,34 @@ async fn what_nobody_has_is_unavailable_and_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn who_gets_a_block_tells_who_waits_for_it_and_is_not_asked_before() {
+    let keys = folder_keys();
+    let (first, later) = (blocks(1, 2, 1000), blocks(2, 20, 1000));
+    let a = device(1, &keys, Store::of(&first[..1])).await;
+    let b = device(2, &keys, Store::of(&first[1..])).await;
+    let c = device(3, &keys, Store::default()).await;
+    introduce(&[&a, &b, &c]);
+    // Both are connected when these two have come.
+    assert!(all_came(&fetch(&c, &refs(&first)).await));
+    let before = *a.store.reads.lock().unwrap();
+    *b.store.reads.lock().unwrap() = 0;
+    c.transfer.set_patience(PATIENCE);
+    let wanted = refs(&later);
+    let coming = async {
+        tokio::task::yield_now().await;
+        let hashes: Vec<Hash> = later.iter().map(|block| Hash::of(block)).collect();
+        for (hash, block) in hashes.iter().zip(&later) {
+            b.store.blocks.lock().unwrap().insert(*hash, block.clone());
+        }
+        b.transfer.came(keys.folder(), &hashes);
+    };
+    let (answers, ()) = tokio::join!(fetch(&c, &wanted), coming);
+    assert!(all_came(&answers));
+    let read = [&a, &b].map(|device| *device.store.reads.lock().unwrap());
+    assert_eq!(read, [before, 20], "nobody was asked for what it lacked");
+}
+
+#[tokio::test]
 async fn a_member_that_appears_later_is_asked_at_once() {
     let keys = folder_keys();
     let blocks = blocks(1, 10, 1000);

@@ -14,6 +14,17 @@ use proptest::prelude::*;
 const STEP: Micros = 5_000;
 const JOB: JobId = JobId(1);
 
+/// What a simulated source says when it is asked to tell what it has.
+#[derive(Clone, Copy, Debug)]
+enum Tells {
+    Truth,
+    Nothing,
+    /// That it has everything, over and over.
+    Everything,
+    /// That it has nothing.
+    Poverty,
+}
+
 /// How a simulated source behaves.
 #[derive(Clone, Debug)]
 struct Habit {
@@ -22,6 +33,7 @@ struct Habit {
     /// It has a block when its number modulo 8 is below this.
     has: u64,
     lies: bool,
+    tells: Tells,
     /// It goes away at this time.
     dies_at: Option<Micros>,
 }
@@ -43,6 +55,10 @@ struct World {
     failed: HashSet<Hash>,
     faults: Vec<(Source, Fault)>,
     asked: HashMap<Hash, usize>,
+    /// What each source has brought, in order.
+    brought: HashMap<Source, Vec<Hash>>,
+    /// Questions for what was not there.
+    in_vain: usize,
     now: Micros,
 }
 
@@ -77,6 +93,8 @@ impl World {
             failed: HashSet::new(),
             faults: Vec::new(),
             asked: HashMap::new(),
+            brought: HashMap::new(),
+            in_vain: 0,
             now: 1,
         };
         for (device, habit) in habits.iter().enumerate() {
@@ -123,6 +141,7 @@ impl World {
                     let bytes: u64 = sim.queue.iter().map(|block| u64::from(block.len)).sum();
                     assert!(bytes <= self.bounds.window_max.max(1 << 20));
                 }
+                Action::Watch { source, hashes } => self.tell(source, &hashes),
                 // A cancelled block is answered all the same; here always too late.
                 Action::Cancel { .. } => {}
                 Action::Fail { jobs, hash } => {
@@ -138,6 +157,19 @@ impl World {
             }
         }
         assert!(self.scheduler.load() <= self.bounds.bytes, "memory is bounded");
+    }
+
+    fn tell(&mut self, source: Source, hashes: &[Hash]) {
+        let habit = &self.sims[&source].habit;
+        let has = |hash: &Hash| match habit.tells {
+            Tells::Truth => self.numbers[hash] % 8 < habit.has,
+            Tells::Nothing | Tells::Everything => true,
+            Tells::Poverty => false,
+        };
+        let (has, lacks): (Vec<Hash>, Vec<Hash>) = hashes.iter().partition(|hash| has(hash));
+        if !matches!(habit.tells, Tells::Nothing) {
+            self.scheduler.told(&source, &has, &lacks);
+        }
     }
 
     fn answer(&mut self, source: Source) {
@@ -158,7 +190,11 @@ impl World {
             }
             sim.queue.pop_front();
             if self.numbers[&block.hash] % 8 >= sim.habit.has {
+                self.in_vain += 1;
                 self.scheduler.lacks(&source, &block.hash, self.now);
+                if matches!(sim.habit.tells, Tells::Everything) {
+                    self.scheduler.told(&source, &[block.hash], &[]);
+                }
                 continue;
             }
             sim.credit -= f64::from(block.len);
@@ -166,6 +202,7 @@ impl World {
                 self.scheduler.lied(&source, &block.hash, self.now);
                 continue;
             }
+            self.brought.entry(source).or_default().push(block.hash);
             for job in self.scheduler.arrived(&source, &block.hash, block.len, self.now) {
                 self.delivered.push(block.hash);
                 self.scheduler.consumed(job, u64::from(block.len));
@@ -184,9 +221,14 @@ impl World {
 fn habits() -> impl Strategy<Value = Vec<Habit>> {
     let rate = prop_oneof![1 => Just(0u64), 2 => Just(300_000), 4 => 1_000_000u64..200_000_000];
     let dies = prop_oneof![3 => Just(None), 1 => (0u64..500_000).prop_map(Some)];
-    let habit = (rate, 0u64..=8, prop::bool::weighted(0.2), dies)
-        .prop_map(|(rate, has, lies, dies_at)| Habit { rate, has, lies, dies_at });
+    let habit = (rate, 0u64..=8, prop::bool::weighted(0.2), tells(), dies)
+        .prop_map(|(rate, has, lies, tells, dies_at)| Habit { rate, has, lies, tells, dies_at });
     prop::collection::vec(habit, 0..5)
+}
+
+fn tells() -> impl Strategy<Value = Tells> {
+    let all = vec![Tells::Truth, Tells::Nothing, Tells::Everything, Tells::Poverty];
+    prop::sample::select(all)
 }
 
 proptest! {
@@ -196,11 +238,14 @@ proptest! {
     fn all_that_an_honest_source_has_is_delivered_exactly_once(
         habits in habits(),
         honest_has in 1u64..=8,
+        honest_tells in prop::bool::ANY,
         count in 1u64..250,
         len in 1_000u32..100_000,
     ) {
         let mut habits = habits;
-        habits.push(Habit { rate: 20_000_000, has: honest_has, lies: false, dies_at: None });
+        let tells = if honest_tells { Tells::Truth } else { Tells::Nothing };
+        let rate = 20_000_000;
+        habits.push(Habit { rate, has: honest_has, lies: false, tells, dies_at: None });
         let mut world = World::new(&habits);
         let blocks: Vec<BlockRef> = (0..count).map(|number| block(1, number, len)).collect();
         world.want(JOB, 1, Priority::Normal, &blocks);
@@ -218,7 +263,7 @@ proptest! {
 }
 
 fn fast(rate: u64) -> Habit {
-    Habit { rate, has: 8, lies: false, dies_at: None }
+    Habit { rate, has: 8, lies: false, tells: Tells::Truth, dies_at: None }
 }
 
 fn many(folder: u8, count: u64, len: u32) -> Vec<BlockRef> {
@@ -360,4 +405,43 @@ fn two_jobs_that_want_one_block_both_get_it_for_one_request() {
     world.run_until_idle(20_000_000);
     assert_eq!(world.delivered.len(), 10);
     assert!(world.asked.values().all(|times| *times == 1));
+}
+
+#[test]
+fn the_rarest_comes_first_and_nobody_is_asked_for_what_it_lacks() {
+    let half = Habit { has: 4, ..fast(10_000_000) };
+    let mut world = World::new(&[fast(10_000_000), half.clone(), half]);
+    let blocks = many(1, 400, 64 << 10);
+    world.want(JOB, 1, Priority::Normal, &blocks);
+    world.run_until_idle(20_000_000);
+    assert_eq!(world.delivered.len(), 400);
+    assert_eq!(world.in_vain, 0);
+    let from_first = world.brought[&source(1, 0)].iter().take(150);
+    let rare = from_first.filter(|hash| world.numbers[hash] % 8 >= 4).count();
+    assert_eq!(rare, 150, "what only the first has is asked of it before all else");
+}
+
+#[test]
+fn who_promises_in_vain_is_soon_not_believed_and_holds_nothing_up() {
+    let boaster = Habit { has: 0, tells: Tells::Everything, ..fast(50_000_000) };
+    let mut world = World::new(&[boaster, fast(10_000_000)]);
+    world.want(JOB, 1, Priority::Normal, &many(1, 200, 64 << 10));
+    world.run_until_idle(20_000_000);
+    assert_eq!(world.delivered.len(), 200);
+    assert!(world.now < 4_000_000, "{} s", world.now as f64 / 1e6);
+    assert!(world.in_vain < 2_000, "{} questions in vain", world.in_vain);
+}
+
+#[test]
+fn what_was_not_asked_for_may_be_told_without_end() {
+    let mut world = World::new(&[fast(10_000_000), fast(10_000_000)]);
+    world.want(JOB, 1, Priority::Normal, &many(1, 10, 1000));
+    world.act();
+    for number in 0..10_000 {
+        let hash = block(9, number, 1).hash;
+        world.scheduler.told(&source(1, 0), &[hash], &[hash]);
+        world.scheduler.told(&source(1, 7), &[hash], &[]);
+    }
+    world.run_until_idle(20_000_000);
+    assert_eq!(world.delivered.len(), 10);
 }

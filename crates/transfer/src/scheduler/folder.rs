@@ -1,6 +1,9 @@
 //! What is wanted of one folder, and who can give it.
 
+mod holders;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
 use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceId, Hash};
@@ -27,21 +30,42 @@ pub(super) struct Wanted {
     pub(super) asked: Vec<DeviceId>,
     /// The devices that said they lack it, or sent something else.
     lacks: BTreeSet<DeviceId>,
+    /// The devices that were asked to tell when they have it...
+    watched: BTreeSet<DeviceId>,
+    /// ...and those of them that said they do.
+    has: BTreeSet<DeviceId>,
     /// Since when nobody has it, as far as known.
     starved_since: Option<Micros>,
     starved_retry: Micros,
+}
+
+/// Where a block stands among those that are asked of nobody: the rarest of the most urgent first.
+type Place = (Priority, usize, u64);
+
+impl Wanted {
+    fn place(&self) -> Place {
+        (self.priority, self.has.len(), self.order)
+    }
+
+    /// Whether the device may have it: what it was asked to tell is believed.
+    fn may_be_at(&self, device: &DeviceId, source: &SourceState) -> bool {
+        let told = !self.watched.contains(device) || source.is_silent();
+        !self.lacks.contains(device) && (told || self.has.contains(device))
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Folder {
     pub(super) blocks: HashMap<Hash, Wanted>,
     /// What is wanted and asked of nobody.
-    pending: BTreeMap<(Priority, u64), Hash>,
+    pending: BTreeMap<Place, Hash>,
     pub(super) sources: BTreeMap<DeviceId, SourceState>,
     /// Bytes delivered to jobs and not consumed yet.
     pub(super) held: u64,
     /// Counts what may give a source something new to do.
     version: u64,
+    /// There may be blocks that a source was not asked to tell of.
+    unwatched: bool,
 }
 
 impl Folder {
@@ -56,8 +80,9 @@ impl Folder {
 
     pub(super) fn want(&mut self, job: JobId, block: &BlockRef, priority: Priority, order: u64) {
         self.version += 1;
+        self.unwatched = true;
         let wanted = self.blocks.entry(block.hash).or_insert_with(|| {
-            self.pending.insert((priority, order), block.hash);
+            self.pending.insert((priority, 0, order), block.hash);
             Wanted {
                 len: block.len,
                 jobs: Vec::new(),
@@ -65,6 +90,8 @@ impl Folder {
                 order,
                 asked: Vec::new(),
                 lacks: BTreeSet::new(),
+                watched: BTreeSet::new(),
+                has: BTreeSet::new(),
                 starved_since: None,
                 starved_retry: 0,
             }
@@ -74,17 +101,18 @@ impl Folder {
             wanted.jobs.push(job);
         }
         if priority < wanted.priority {
-            if self.pending.remove(&(wanted.priority, wanted.order)).is_some() {
-                self.pending.insert((priority, wanted.order), block.hash);
-            }
+            let pending = self.pending.remove(&wanted.place()).is_some();
             wanted.priority = priority;
+            if pending {
+                self.pending.insert(wanted.place(), block.hash);
+            }
         }
     }
 
     /// Forgets a block: it came, or nobody wants it any more.
     pub(super) fn take(&mut self, hash: &Hash) -> Option<Wanted> {
         let wanted = self.blocks.remove(hash)?;
-        self.pending.remove(&(wanted.priority, wanted.order));
+        self.pending.remove(&wanted.place());
         Some(wanted)
     }
 
@@ -92,13 +120,20 @@ impl Folder {
     pub(super) fn release(&mut self, device: &DeviceId, hash: &Hash, lacks: bool) {
         let Some(wanted) = self.blocks.get_mut(hash) else { return };
         wanted.asked.retain(|asked| asked != device);
+        let pending = self.pending.remove(&wanted.place()).is_some();
         if lacks {
             wanted.lacks.insert(*device);
+            wanted.has.remove(device);
         }
-        if wanted.asked.is_empty() {
+        if wanted.asked.is_empty() || pending {
             self.version += 1;
-            self.pending.insert((wanted.priority, wanted.order), *hash);
+            self.pending.insert(wanted.place(), *hash);
         }
+    }
+
+    pub(super) fn add_source(&mut self, device: DeviceId) {
+        self.sources.entry(device).or_default();
+        self.unwatched = true;
     }
 
     /// Removes a source; what it was asked for is pending again.
@@ -107,8 +142,13 @@ impl Folder {
         for hash in source.asked_last_first() {
             self.release(device, &hash, false);
         }
-        for wanted in self.blocks.values_mut() {
+        for (hash, wanted) in &mut self.blocks {
             wanted.lacks.remove(device);
+            wanted.watched.remove(device);
+            let place = wanted.place();
+            if wanted.has.remove(device) && self.pending.remove(&place).is_some() {
+                self.pending.insert(wanted.place(), *hash);
+            }
         }
     }
 
@@ -120,7 +160,7 @@ impl Folder {
         bounds: &Bounds,
         now: Micros,
     ) -> Vec<(DeviceId, Vec<BlockRef>)> {
-        if self.pending.range((priority, 0)..=(priority, u64::MAX)).next().is_none() {
+        if self.pending.range(of(priority)).next().is_none() {
             return Vec::new();
         }
         let mut given = Vec::new();
@@ -154,13 +194,13 @@ impl Folder {
         now: Micros,
     ) -> Vec<BlockRef> {
         let Some(source) = self.sources.get_mut(device) else { return Vec::new() };
-        let mut batch: Vec<(u64, BlockRef)> = Vec::new();
+        let mut batch: Vec<(Place, BlockRef)> = Vec::new();
         let mut batch_bytes = 0;
         let mut more = false;
-        for ((_, order), hash) in self.pending.range((priority, 0)..=(priority, u64::MAX)) {
+        for (place, hash) in self.pending.range(of(priority)) {
             let wanted = &self.blocks[hash];
             let len = u64::from(wanted.len);
-            if wanted.lacks.contains(device) || source.is_asked(hash) {
+            if !wanted.may_be_at(device, source) || source.is_asked(hash) {
                 continue;
             }
             let full = batch_bytes >= BATCH_BYTES || batch.len() >= BATCH_BLOCKS;
@@ -171,13 +211,13 @@ impl Folder {
             source.ask(*hash, wanted.len, now);
             *room -= len;
             batch_bytes += len;
-            batch.push((*order, BlockRef { hash: *hash, len: wanted.len }));
+            batch.push((*place, BlockRef { hash: *hash, len: wanted.len }));
         }
         if !more {
             source.exhausted[priority as usize] = self.version;
         }
-        for (order, block) in &batch {
-            self.pending.remove(&(priority, *order));
+        for (place, block) in &batch {
+            self.pending.remove(place);
             if let Some(wanted) = self.blocks.get_mut(&block.hash) {
                 wanted.asked.push(*device);
             }
@@ -242,7 +282,7 @@ impl Folder {
             let pays = slow_time > 2 * quick_time + TAKE_BACK_AFTER;
             let may = wanted.asked.len() < COPIES_MAX
                 && wanted.asked.contains(slow)
-                && !wanted.lacks.contains(quick)
+                && wanted.may_be_at(quick, quick_source)
                 && !quick_source.is_asked(&hash)
                 && quick_source.has_room(wanted.len, bounds)
                 && len <= room;
@@ -252,6 +292,10 @@ impl Folder {
 
     /// Forgets what sources lacked a while ago: they may be filled themselves.
     pub(super) fn look_again(&mut self, bounds: &Bounds, now: Micros) {
+        let fell_silent = |source: &mut SourceState| source.fall_silent(now);
+        if self.sources.values_mut().map(fell_silent).fold(false, |any, one| any | one) {
+            self.version += 1;
+        }
         let due = |(device, source): (&DeviceId, &mut SourceState)| {
             source.look_again(bounds.retry, now).then_some(*device)
         };
@@ -259,7 +303,9 @@ impl Folder {
         for device in due {
             self.version += 1;
             for wanted in self.blocks.values_mut() {
-                wanted.lacks.remove(&device);
+                if !wanted.watched.contains(&device) {
+                    wanted.lacks.remove(&device);
+                }
             }
         }
     }
@@ -270,7 +316,7 @@ impl Folder {
         let mut given_up = Vec::new();
         for hash in self.pending.values() {
             let Some(wanted) = self.blocks.get_mut(hash) else { continue };
-            if !self.sources.keys().all(|device| wanted.lacks.contains(device)) {
+            if self.sources.iter().any(|(device, source)| wanted.may_be_at(device, source)) {
                 continue;
             }
             let since = *wanted.starved_since.get_or_insert(now);
@@ -284,4 +330,9 @@ impl Folder {
         }
         given_up.into_iter().filter_map(|hash| Some((hash, self.take(&hash)?))).collect()
     }
+}
+
+/// The places of all blocks of a priority.
+fn of(priority: Priority) -> RangeInclusive<Place> {
+    (priority, 0, 0)..=(priority, usize::MAX, u64::MAX)
 }

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use dunlin_identity::Hash;
 
-use super::{Bounds, Micros};
+use super::{Bounds, Micros, WATCHES_MAX};
 
 /// What a source is taken to give before anything was measured, in bytes a second.
 const RATE_GUESS: f64 = 4_000_000.0;
@@ -18,6 +18,10 @@ const FORGIVE_AFTER: u32 = 64;
 const LOOK_AGAIN_MAX: Micros = 4_000_000;
 /// Besides the latency, this much of the measured rate is kept in flight.
 const PIPELINE: Micros = 150_000;
+/// A source that does not tell what it has for this long is asked without that.
+const TELL_TIME: Micros = 1_000_000;
+/// A source that lacks so many of the blocks that it said it has is not believed any more.
+const BROKEN_PROMISES_MAX: u32 = 256;
 
 /// A block that a source was asked for and has not answered yet.
 #[derive(Debug)]
@@ -50,6 +54,13 @@ pub(super) struct SourceState {
     brought: bool,
     look_again_at: Micros,
     look_again_after: Micros,
+    /// The blocks of which it was asked to tell, the latest last.
+    watched: VecDeque<Hash>,
+    /// Since when it owes word of what it has.
+    owes_word_since: Option<Micros>,
+    /// It does not tell, or what it tells is wrong.
+    silent: bool,
+    broken_promises: u32,
 }
 
 impl SourceState {
@@ -108,6 +119,7 @@ impl SourceState {
         }
         if bytes > 0 {
             self.brought = true;
+            self.broken_promises = self.broken_promises.saturating_sub(1);
             self.right += 1;
             if self.right >= FORGIVE_AFTER {
                 self.right = 0;
@@ -122,6 +134,40 @@ impl SourceState {
             (self.sample_start, self.sample_bytes) = (now, 0);
         }
         true
+    }
+
+    /// Whether what it tells, or does not, counts for nothing.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// Notes that it was asked to tell of these blocks. Returns those of which it no longer will.
+    pub(super) fn watch(&mut self, hashes: &[Hash], now: Micros) -> Vec<Hash> {
+        self.owes_word_since.get_or_insert(now);
+        self.watched.extend(hashes);
+        let surplus = self.watched.len().saturating_sub(WATCHES_MAX);
+        self.watched.drain(..surplus).collect()
+    }
+
+    /// Notes that it tells of what it was asked. Returns whether it is believed.
+    pub(super) fn tells(&mut self) -> bool {
+        self.owes_word_since = None;
+        self.silent = self.broken_promises > BROKEN_PROMISES_MAX;
+        !self.silent
+    }
+
+    /// Notes that it lacks what it said it has.
+    pub(super) fn broke_promise(&mut self) {
+        self.broken_promises = self.broken_promises.saturating_add(1);
+        self.silent |= self.broken_promises > BROKEN_PROMISES_MAX;
+    }
+
+    /// Gives up waiting for word. Returns whether it did just now.
+    pub(super) fn fall_silent(&mut self, now: Micros) -> bool {
+        let late = |since: Micros| now.saturating_sub(since) > TELL_TIME;
+        let falls = !self.silent && self.owes_word_since.is_some_and(late);
+        self.silent |= falls;
+        falls
     }
 
     /// Notes that it lacks something that was asked of it.

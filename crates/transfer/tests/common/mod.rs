@@ -42,6 +42,11 @@ impl BlockSource for Store {
         let block = self.blocks.lock().unwrap().get(hash).cloned();
         if self.lies { block.map(|block| Bytes::from(vec![0xAB; block.len()])) } else { block }
     }
+
+    fn has_many(&self, _folder: FolderId, hashes: &[Hash]) -> Vec<bool> {
+        let blocks = self.blocks.lock().unwrap();
+        hashes.iter().map(|hash| blocks.contains_key(hash)).collect()
+    }
 }
 
 /// Lets members of one folder in.
