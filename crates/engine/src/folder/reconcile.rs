@@ -5,6 +5,7 @@
 //! place; deletions come last, so that nothing is deleted that is only on its way elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_blocks::{FileHash, SMALL_MAX};
@@ -542,20 +543,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         pass.unwritten += staged.data.as_ref().map_or(0, Bytes::len);
         pass.stage(staged);
         if pass.unwritten >= staging::UNWRITTEN_BYTES_MAX {
-            self.write_staged(pass, now)?;
+            pass.unwritten = 0;
+            self.write_staged(&mut pass.staged, now)?;
         }
         Ok(())
     }
 
-    /// Writes what is staged in memory into the temporary files.
-    fn write_staged(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        pass.unwritten = 0;
-        let failures = staging::write_all(&*self.fs, &mut pass.staged, self.scan_threads);
+    /// Writes what is staged in memory into the temporary files; what cannot be written is left out.
+    fn write_staged(&mut self, staged: &mut Vec<Staged>, now: Millis) -> Result<(), Blocked> {
+        let failures = staging::write_all(&*self.fs, staged, self.scan_threads);
         for (entry, error) in failures {
             if error.kind().pauses_folder() {
                 return Err(error.into());
             }
-            pass.staged.retain(|staged| staged.item.key.entry != entry || staged.data.is_none());
+            staged.retain(|staged| staged.item.key.entry != entry || staged.data.is_none());
             self.path_problem(&error);
             self.retry_later(entry, now);
         }
@@ -579,9 +580,26 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Makes what is staged durable and puts it in place.
     fn put_in_place(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        self.write_staged(pass, now)?;
-        let staged = std::mem::take(&mut pass.staged);
-        staging::make_durable(&*self.fs, &staged)?;
+        pass.unwritten = 0;
+        let mut first = std::mem::take(&mut pass.staged);
+        let mut second = staging::second_half(&mut first, self.scan_threads);
+        self.write_staged(&mut first, now)?;
+        if second.is_empty() {
+            staging::make_durable(&*self.fs, &first)?;
+            return self.install_all(first, pass, now);
+        }
+        let fs = Arc::clone(&self.fs);
+        staging::make_durable_beside(&*fs, &first, || self.write_staged(&mut second, now))?;
+        staging::make_durable_beside(&*fs, &second, || self.install_all(first, pass, now))?;
+        self.install_all(second, pass, now)
+    }
+
+    fn install_all(
+        &mut self,
+        staged: Vec<Staged>,
+        pass: &mut Pass,
+        now: Millis,
+    ) -> Result<(), Blocked> {
         for staged in staged {
             let entry = staged.item.key.entry;
             match self.install(staged, pass, now) {

@@ -2,7 +2,8 @@
 //! is put in place.
 //!
 //! A first sync is mostly this: making a small file takes the kernel longer than all that is
-//! computed about it. So they are written from several threads.
+//! computed about it. So they are written from several threads, and while one half of many is made
+//! durable, which is waiting for the disk, the other one is written or put in place.
 
 use std::num::NonZeroUsize;
 
@@ -12,6 +13,7 @@ use dunlin_index::{Content, EntryId, Item};
 use dunlin_tree::disk::Row;
 use dunlin_tree::fs::{Fs, FsError, TempName};
 
+use super::error::Blocked;
 use crate::texts::Base;
 
 /// Up to this many files are made durable one by one; more, all at once.
@@ -20,6 +22,8 @@ pub(crate) const SYNC_EACH_MAX: usize = 4;
 pub(super) const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
 /// Fewer files than this are not worth another thread.
 const FILES_PER_THREAD_MIN: usize = 32;
+/// So many files or more are worth being made durable in two halves.
+const HALVED_MIN: usize = 256;
 
 /// A content that waits to be put in place.
 pub(super) struct Staged {
@@ -66,6 +70,30 @@ pub(super) fn write_all<F: Fs>(
             failed.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
         failed
+    })
+}
+
+/// Splits off the second half of what is staged, if it is worth it. With a single thread nothing
+/// goes on beside what waits for the disk.
+pub(super) fn second_half(staged: &mut Vec<Staged>, threads: NonZeroUsize) -> Vec<Staged> {
+    if threads.get() > 1 && staged.len() >= HALVED_MIN {
+        staged.split_off(staged.len() / 2)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Makes temporary files durable while something else is done.
+pub(super) fn make_durable_beside<F: Fs, T>(
+    fs: &F,
+    staged: &[Staged],
+    work: impl FnOnce() -> Result<T, Blocked>,
+) -> Result<T, Blocked> {
+    std::thread::scope(|scope| {
+        let durable = scope.spawn(|| make_durable(fs, staged));
+        let done = work();
+        durable.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        done
     })
 }
 
