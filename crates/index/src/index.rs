@@ -233,6 +233,8 @@ pub struct Index<S: Storage> {
     displaced: BTreeMap<EntryId, Option<Place>>,
     /// Tree deletions whose context is not covered yet.
     waiting: BTreeSet<(EntryId, Dot)>,
+    /// Directories that are not known yet and have entries in them.
+    unknown: BTreeSet<EntryId>,
     /// A removal takes back records that had an effect: the state must be rebuilt.
     stale: bool,
     changed: BTreeSet<EntryId>,
@@ -269,6 +271,7 @@ impl<S: Storage> Index<S> {
             settings: SettingsState::default(),
             displaced: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             stale: false,
             changed: BTreeSet::new(),
             unseen: Vec::new(),
@@ -304,6 +307,7 @@ impl<S: Storage> Index<S> {
         if let Some(bytes) = self.overlay.get(keys::DISPLACED)? {
             self.displaced = stored(&bytes, "displaced entries")?;
         }
+        self.load_unknown()?;
         self.load_waiting()
     }
 

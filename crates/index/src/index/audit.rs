@@ -79,6 +79,10 @@ impl<S: Storage> Index<S> {
                 faults.push(format!("{id}: has no children, but counts {}", rec.children));
             }
         }
+        let unknown = entries.iter().filter(|(_, rec)| rec.kind.is_none() && rec.children > 0);
+        if !self.unknown.iter().eq(unknown.map(|(id, _)| id)) {
+            faults.push(format!("unknown directories are {:?}", self.unknown));
+        }
         let unions = expected.dirs.values().filter(|count| **count > 1).count() as u64;
         if self.meta.unions != unions {
             faults.push(format!("unions are {}, not {unions}", self.meta.unions));

@@ -12,6 +12,7 @@
 //! | `v` parent, name | a slot where more than one plain item may have to be shown (nothing) |
 //! | `d` | entries that are not shown where they were moved, because of circles |
 //! | `t` entry, dot | a tree deletion that waits for its context (nothing) |
+//! | `o` entry | a directory that is not known yet and has entries in it (nothing) |
 //! | `M` device | a member |
 //! | `S` | the settings |
 
@@ -30,12 +31,13 @@ pub(super) const ENTRIES: &[u8] = b"e";
 pub(super) const MEMBERS: &[u8] = b"M";
 pub(super) const SETTINGS: &[u8] = b"S";
 pub(super) const WAITING: &[u8] = b"t";
+pub(super) const UNKNOWN: &[u8] = b"o";
 pub(super) const WANTED: u8 = b's';
 pub(super) const UNWANTED: u8 = b'x';
 pub(super) const COMPLICATED: u8 = b'v';
 
 /// The prefixes of everything that follows from the logs and can be rebuilt from them.
-pub(super) const REBUILT: &[&[u8]] = &[b"e", b"s", b"x", b"v", b"d", b"t", b"M", b"S"];
+pub(super) const REBUILT: &[&[u8]] = &[b"e", b"s", b"x", b"v", b"d", b"t", b"o", b"M", b"S"];
 
 pub(super) fn entry(id: &EntryId) -> Vec<u8> {
     [ENTRIES, &id.0].concat()

@@ -147,6 +147,44 @@ impl<S: Storage> Index<S> {
         self.overlay.put(waiting_key(&top, &dot), Vec::new());
     }
 
+    /// Keeps the note whether a directory has entries in it and is not known itself.
+    pub(super) fn note_unknown(&mut self, id: &EntryId, rec: &EntryRec) {
+        let key = || [keys::UNKNOWN, &id.0].concat();
+        if rec.kind.is_none() && rec.children > 0 {
+            if self.unknown.insert(*id) {
+                self.overlay.put(key(), Vec::new());
+            }
+        } else if self.unknown.remove(id) {
+            self.overlay.delete(key());
+        }
+    }
+
+    /// Gives what is live below directories that are not known yet: it is shown nowhere.
+    pub(super) fn below_unknown(&self) -> Result<Vec<EntryId>, IndexError> {
+        let mut live = Vec::new();
+        for dir in &self.unknown {
+            for id in self.all_below(*dir)? {
+                if self.entry(&id)?.is_some_and(|rec| rec.live) {
+                    live.push(id);
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    pub(super) fn load_unknown(&mut self) -> Result<(), IndexError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.overlay.scan(keys::UNKNOWN, after.as_deref(), 1024)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, _) in page {
+                let id = key[1..].try_into().map_err(|_| IndexError::Damaged("an unknown one"))?;
+                self.unknown.insert(EntryId(id));
+            }
+        }
+    }
+
     pub(super) fn load_waiting(&mut self) -> Result<(), IndexError> {
         let mut after: Option<Vec<u8>> = None;
         loop {

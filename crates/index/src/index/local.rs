@@ -401,7 +401,9 @@ impl<S: Storage> Index<S> {
             }
             return Ok(());
         }
-        // What waits for a record that makes its directory known was shown to nobody here.
+        // What waits for a record that makes its directory known was shown to nobody here; where
+        // nothing at all is known of the directory, it may be this one that it is in.
+        unseen.extend(self.below_unknown()?);
         for entry in unseen {
             let rec = self.known(entry)?;
             if rec.presence.iter().any(|dot| context.covers(dot)) {

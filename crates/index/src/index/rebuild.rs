@@ -24,6 +24,7 @@ impl<S: Storage> Index<S> {
         self.clear_settings();
         self.displaced.clear();
         self.waiting.clear();
+        self.unknown.clear();
         let pending = std::mem::take(&mut self.pending);
         let context = std::mem::take(&mut self.context);
         // Who takes part, and up to where, decides what counts of the rest.

@@ -43,6 +43,26 @@ fn rule_1_the_later_move_wins_and_edits_follow_it() {
 }
 
 #[test]
+fn rule_6_a_deleted_tree_spares_what_is_in_a_directory_that_is_not_known_yet() {
+    let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
+    a.mkdir("d");
+    b.pull(&a);
+    b.mkdir("d/s");
+    c.pull(&b);
+    c.create("d/s/f", "unseen");
+    c.create("d/g", "seen");
+    // What makes `d/s` known has not arrived.
+    a.pull_only(&c);
+    assert_eq!(a.paths(), ["d", "d/g"]);
+    a.reopen();
+    a.delete("d");
+    a.audit();
+    meet(&mut a, &mut b);
+    meet(&mut a, &mut c);
+    assert_eq!(c.paths(), ["d", "d/s", "d/s/f"]);
+}
+
+#[test]
 fn rule_2_equal_things_made_apart_are_one() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
     for replica in [&mut a, &mut b] {

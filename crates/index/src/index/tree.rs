@@ -216,6 +216,7 @@ impl<S: Storage> Index<S> {
             }
             self.overlay.put(keys::claim(family(wanted), place, id), Vec::new());
         }
+        self.note_unknown(id, &new);
         self.overlay.put_entry(*id, Arc::new(new));
         if let Some(place) = old_place.filter(|_| claim_changes) {
             self.mark_complicated(place)?;
@@ -295,6 +296,7 @@ impl<S: Storage> Index<S> {
         new.wanted_children = new.wanted_children.saturating_add_signed(wanted);
         if new.wanted() == old.wanted() {
             // Nothing else follows from the number of children.
+            self.note_unknown(&dir, &new);
             self.overlay.put_entry(dir, Arc::new(new));
             return Ok(());
         }
