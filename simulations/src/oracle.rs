@@ -160,6 +160,12 @@ impl Oracle {
         }
     }
 
+    /// A user may have destroyed a copy of this.
+    pub fn destroyed(&mut self, content: &[u8]) {
+        let unit = self.unit;
+        unit.of(content).into_iter().map(Hash::of).for_each(|hash| self.free(&hash));
+    }
+
     /// The power of a device was cut. What its own user had written there, and nobody had made
     /// durable, may be gone; what Dunlin has put there may not.
     pub fn power_cut(

@@ -151,6 +151,8 @@ struct Race {
     device: usize,
     /// The operation before which it comes.
     at: u64,
+    /// The path at which it puts or removes something.
+    path: String,
     wrote: Vec<Vec<u8>>,
 }
 

@@ -131,8 +131,9 @@ impl World {
         let there = &self.devices[device];
         let at = there.disk.operations() + operation;
         let wrote = written(&Deed::Op(op.clone())).cloned().into_iter().collect();
+        let path = replaced_by(&op).to_string();
         there.disk.user_before(operation, op);
-        self.races.push(Race { device, at, wrote });
+        self.races.push(Race { device, at, path, wrote });
     }
 
     /// Takes note of the users' acts whose moment has come.
@@ -149,7 +150,35 @@ impl World {
         for race in over {
             self.note(|| format!("{device}: the user was between two operations"));
             self.oracle.raced(device, before, &after, &race.wrote);
+            self.free_as_elsewhere(device, &race.path);
         }
+    }
+
+    /// What others have at a path may have been put there just before the user's act, which then has
+    /// destroyed it, though there is another copy of it here.
+    fn free_as_elsewhere(&mut self, device: usize, path: &str) {
+        let below = format!("{path}/");
+        for other in self.devices.iter().filter(|other| other.number != device) {
+            for (at, content) in other.disk.all_contents() {
+                if at == path || at.starts_with(&below) {
+                    self.oracle.destroyed(&content);
+                }
+            }
+        }
+    }
+}
+
+/// The path at which an act puts or removes something.
+fn replaced_by(op: &UserOp) -> &RelPath {
+    match op {
+        UserOp::Write(path, _)
+        | UserOp::Replace(path, _)
+        | UserOp::Mkdir(path)
+        | UserOp::Symlink(path, _)
+        | UserOp::Fifo(path)
+        | UserOp::Rename(_, path)
+        | UserOp::Remove(path)
+        | UserOp::Chmod(path, _) => path,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an act of the user's addresses, where the index and this disk are not of one mind yet.
 
-use dunlin_index::{Content, EntryId, IndexError, Item, ItemKey, Kind, Millis, Storage};
+use dunlin_index::{Content, EntryId, IndexError, Item, ItemKey, Kind, Millis, RelPath, Storage};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 
@@ -154,6 +154,27 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let Some(shown) = items.iter().find(same) else { return Ok(None) };
         // Another file may stand for it.
         Ok(row_of_item(&self.rows, &shown.key)?.is_none().then_some(shown.key))
+    }
+
+    /// Whether the view shows, at the path of a row, another entry with this content, which has no
+    /// row: a process that ended before the table was written has put it there.
+    pub(super) fn is_anothers(
+        &self,
+        row: &Row,
+        path: &RelPath,
+        content: &Content,
+    ) -> Result<bool, IndexError> {
+        let (Some(directory), Some(name)) = (self.directory_of(row)?, path.name()) else {
+            return Ok(false);
+        };
+        if holds(row, content) || self.search.has_denied(content) {
+            return Ok(false);
+        }
+        let Some(shown) = self.index.lookup(directory, name)? else { return Ok(false) };
+        Ok(shown.key.entry != row.item.entry
+            && shown.merged.is_empty()
+            && shown.content.same_as(content)
+            && row_of_item(&self.rows, &shown.key)?.is_none())
     }
 
     /// A conflict copy that another device has made an entry of its own is that one: an edit of it

@@ -579,6 +579,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         let content = draft.content.clone();
+        if self.is_anothers(&row, path, &content)? {
+            self.forget_rows(&row)?;
+            return self.adopt_or_create(path, stat, draft, hash, now);
+        }
         let touched = row.kind == Kind::File && row.stat.mtime_ns != stat.mtime_ns;
         let mut put_before = self.put_before(&row, &content)?;
         if put_before.is_none() {
@@ -620,6 +624,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
         let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         let (parent_row, parent, name) = self.parent_of(to)?;
+        if name == aside_name(row.id) {
+            // This device has put it aside itself, and was interrupted before it was noted.
+            self.dirty.insert(row.item.entry);
+            (row.stat, row.parent, row.name) = (stat, parent_row, name);
+            return Ok(self.rows.put(&row)?);
+        }
         // One that has lost its name to another change is covered by that one.
         if let Some(from) = self.rows.path(row.id)? {
             self.user_changed_name(&from);

@@ -133,10 +133,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(false);
         }
         self.take_back_overwrites(&held, now)?;
-        for row in &held.local {
-            if let Some(row) = self.rows.get(*row)? {
-                self.forget_rows(&row)?;
-            }
+        for row in held.local.difference(&held.overwritten) {
+            let Some(row) = self.rows.get(*row)? else { continue };
+            let path = path_of(&self.rows, row.id)?;
+            self.forget_rows(&row)?;
+            // It may have come back meanwhile.
+            self.look_below(path, now);
         }
         for row in &held.remote {
             let Some(row) = self.rows.get(*row)? else { continue };
