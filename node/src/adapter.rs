@@ -119,6 +119,10 @@ impl Control for Adapter {
         told(self.node.scan(folder.as_deref()).await)
     }
 
+    async fn fetch(&self, path: PathBuf) -> Result<(), Fault> {
+        told(self.node.fetch(&path).await)
+    }
+
     async fn pause(&self, folder: String) -> Result<(), Fault> {
         told(self.node.set_paused(&folder, true).await)
     }

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Look at the disk now
     Scan(Scan),
+    /// Fetch a file, or what is in a directory, before all else
+    Fetch(Fetch),
     /// Manage folders; no file is ever deleted
     #[command(subcommand)]
     Folder(Folder),
@@ -207,6 +209,13 @@ pub(crate) struct Status {
 pub(crate) struct Scan {
     /// The folder's name, its path, or a path inside it [default: all]
     pub(crate) folder: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fetch {
+    /// A file or directory in a folder, here already or not; or a folder's name
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: String,
 }
 
 #[derive(Args, Debug)]
@@ -517,6 +526,7 @@ mod tests {
             "sync a b --one-way --once --interval 2.5",
             "scan",
             "scan Sync",
+            "fetch a/b",
             "folder ls",
             "folder rm Sync",
             "folder pause Sync",

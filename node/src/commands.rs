@@ -31,6 +31,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Fai
         Command::Sync(sync) => sync::run(context, sync).await,
         Command::Status(status) => status::run(context, status).await,
         Command::Scan(scan) => self::scan(context, scan.folder).await,
+        Command::Fetch(command) => history::fetch(context, command).await,
         Command::Folder(folder) => folder::run(context, folder).await,
         Command::Device(device) => device::run(context, device).await,
         Command::Limit(limit) => limit::run(context, limit).await,

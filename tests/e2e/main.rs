@@ -20,6 +20,7 @@ mod mass_deletion;
 mod mass_overwrite;
 mod online;
 mod operations;
+mod priorities;
 mod save_patterns;
 mod settings;
 mod stranger;

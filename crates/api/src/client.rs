@@ -24,8 +24,8 @@ use tokio::net::UnixStream;
 use crate::control::Fault;
 use crate::endpoint::Endpoint;
 use crate::wire::{
-    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Join, LINE_MAX, RenameDevice, Restore, Share,
-    ShareCode,
+    ANSWER_MAX, AddFolder, DeviceSummary, ErrorBody, Fetch, Join, LINE_MAX, RenameDevice, Restore,
+    Share, ShareCode,
 };
 
 mod conflicts;
@@ -135,6 +135,12 @@ impl Client {
             None => "/v1/scan".to_owned(),
         };
         self.order(Method::POST, &address, None::<&()>, Patience::Endless).await
+    }
+
+    /// Has what is lacking of a file, or below a directory, fetched before all else.
+    pub async fn fetch(&self, path: &Path) -> Result<(), ClientError> {
+        let body = Fetch { path: text(path)? };
+        self.order(Method::POST, "/v1/fetch", Some(&body), Patience::Endless).await
     }
 
     /// Stops a folder until it is resumed.

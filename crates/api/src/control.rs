@@ -109,6 +109,9 @@ pub trait Control: Clone + Send + Sync + 'static {
     /// Looks at the disk now, in one folder or in all, and returns when that is done.
     fn scan(&self, folder: Option<String>) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Has what is lacking of a file, or below a directory, fetched before all else.
+    fn fetch(&self, path: PathBuf) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Stops a folder until it is resumed.
     fn pause(&self, folder: String) -> impl Future<Output = Result<(), Fault>> + Send;
 

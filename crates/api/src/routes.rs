@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use crate::control::{Control, Fault, FaultKind};
 use crate::server::Stop;
 use crate::wire::{
-    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, HistoryOf, Join, RenameDevice, Restore, Share,
-    ShareCode, Wait, devices,
+    AddFolder, BODY_MAX, DeviceSummary, ErrorBody, Fetch, HistoryOf, Join, RenameDevice, Restore,
+    Share, ShareCode, Wait, devices,
 };
 use crate::{events, select};
 
@@ -58,6 +58,7 @@ pub(crate) fn router<C: Control>(control: C, stop: Stop) -> Router {
         .route("/v1/folders/{folder}/conflicts/base", get(conflicts::base::<C>))
         .route("/v1/folders/{folder}/conflicts/resolve", post(conflicts::resolve::<C>))
         .route("/v1/folders/{folder}/verify", post(verify::<C>))
+        .route("/v1/fetch", post(fetch::<C>))
         .route("/v1/history", get(history::<C>))
         .route("/v1/restore", post(restore::<C>))
         .route("/v1/join", post(join::<C>))
@@ -251,6 +252,11 @@ async fn set<C: Control>(
     In(change): In<SettingChange>,
 ) -> Done {
     app.control.set(app.folder(&folder).await?, key, change).await?;
+    Ok(DONE)
+}
+
+async fn fetch<C: Control>(State(app): State<App<C>>, In(body): In<Fetch>) -> Done {
+    app.control.fetch(absolute(body.path)?).await?;
     Ok(DONE)
 }
 

@@ -109,6 +109,14 @@ fn usual_limit() -> usize {
     100
 }
 
+/// Body of `POST /v1/fetch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetch {
+    /// The file or directory, absolute; a folder's own directory for all of it.
+    pub path: String,
+}
+
 /// Body of `POST /v1/restore`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -117,7 +117,7 @@ where
     if size <= SMALL_MAX {
         return Ok(ContentReader::memory(small(shell, root, size).await?));
     }
-    let (temp, _) = download::fetch(shell, LargeFile { root, size, temp }).await?;
+    let (temp, _) = download::fetch(shell, LargeFile { root, size, temp, urgent: true }).await?;
     let shell = Arc::clone(shell);
     download::blocking(move || {
         let file: Box<dyn ReadAt> = shell.fs.temp_create(&temp, 0)?;

@@ -95,9 +95,10 @@ where
     let (sink, mut fetched) = mpsc::channel(BLOCKS_AT_ONCE);
     let missing = assembly.missing().to_vec();
     let fetcher = Arc::clone(shell);
+    let priority = if file.urgent { Priority::High } else { Priority::Normal };
     let task = tokio::spawn(async move {
         if !missing.is_empty() {
-            fetcher.network.fetch(fetcher.folder, missing, Priority::Normal, sink).await;
+            fetcher.network.fetch(fetcher.folder, missing, priority, sink).await;
         }
     });
     let mut batch: Vec<Fetched> = Vec::new();

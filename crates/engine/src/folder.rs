@@ -28,7 +28,7 @@ use dunlin_index::{EntryId, Index, Millis, RelPath, Signer, Storage};
 use dunlin_text::{Patterns, RULES};
 use dunlin_tree::disk::{DiskTable, RowId};
 use dunlin_tree::fs::{Fs, FsError, FsErrorKind, Stat, TempName};
-use dunlin_tree::ignore::IgnoreRules;
+use dunlin_tree::ignore::{IgnoreRules, PathPatterns};
 use dunlin_tree::marker::{Marker, RootError};
 use dunlin_tree::settle::{RawEvent, Settler};
 
@@ -65,6 +65,7 @@ mod testing;
 mod texts;
 mod unions;
 mod upkeep;
+mod urgent;
 mod withdraw;
 
 pub(crate) use conflicts::author_name;
@@ -174,6 +175,8 @@ pub struct Folder<F, S: Storage> {
     texts: TextStore<S>,
     /// Which names are those of texts.
     patterns: Patterns,
+    /// Patterns of files that are fetched first.
+    first: PathPatterns,
     /// By which rules this device's versions of texts merge.
     text_rules: u8,
     applied: Option<Hash>,
@@ -250,6 +253,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             sweeping: sweep::Sweeping::new(),
             texts: parts.texts,
             patterns: Patterns::default(),
+            first: PathPatterns::default(),
             text_rules: RULES,
             applied: parts.applied,
             compared: false,

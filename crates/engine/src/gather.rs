@@ -146,7 +146,7 @@ where
         return Ok(blocks);
     }
     let What::File { root, size, .. } = what else { return Ok(Vec::new()) };
-    let file = LargeFile { root: *root, size: *size, temp: temp.clone() };
+    let file = LargeFile { root: *root, size: *size, temp: temp.clone(), urgent: true };
     let (walk, _) = download::fetch_manifest(shell, &file).await?;
     let manifest = walk.finish().map_err(DownloadError::from)?;
     Ok(manifest.offsets().collect())

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use dunlin_identity::{DeviceKey, FolderId, FolderKeys, JoinCode, Tier};
+use dunlin_transfer::FolderPriority;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::Announce;
@@ -102,6 +103,9 @@ pub struct FolderConfig {
     /// Whether mass deletions and mass overwrites wait for a word.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub hold: bool,
+    /// Whether its blocks are fetched before those of other folders, or after them.
+    #[serde(default, skip_serializing_if = "FolderPriority::is_normal")]
+    pub priority: FolderPriority,
     /// What is kept of old versions on this device.
     #[serde(default, skip_serializing_if = "VersionSettings::is_empty")]
     pub versions: VersionSettings,
@@ -369,6 +373,7 @@ impl Home {
             announce: Announce::default(),
             hints,
             hold: true,
+            priority: FolderPriority::Normal,
             versions: VersionSettings::default(),
         };
         let secrets = self.path.join("secrets");

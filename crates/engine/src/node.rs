@@ -395,6 +395,7 @@ impl Node {
             }),
             resolver: Arc::clone(&inner.resolver),
         });
+        inner.transfer.set_folder_priority(id, config.priority);
         let runner = Runner::start(opener, Arc::clone(&inner.clock), inner.changed.clone())?;
         let door = (keys.clone(), BTreeSet::new());
         inner.door.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, door);
@@ -442,6 +443,16 @@ impl Node {
             self.ask(id, Request::Scan).await?;
         }
         Ok(())
+    }
+
+    /// Has what is lacking of a file, or below a directory, fetched before all else; given by its
+    /// absolute path. Returns at once.
+    ///
+    /// # Errors
+    /// When the path is in no folder, or nothing is known of it.
+    pub async fn fetch(&self, path: &Path) -> Result<(), NodeError> {
+        let located = self.locate(path)?;
+        located.runner.ask(Request::Fetch(located.path)).await.map_err(NodeError::NotFound)
     }
 
     /// Pauses or resumes a folder, over restarts too.

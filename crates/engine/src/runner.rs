@@ -135,6 +135,8 @@ pub enum Request {
     Setting(String, SettingChange),
     /// What is kept of old versions was set for this device.
     OwnVersions(VersionSettings),
+    /// Fetch what is lacking of a file, or below a directory, before all else.
+    Fetch(RelPath),
 }
 
 /// What the outside sees of a folder, published by its thread.
@@ -599,6 +601,11 @@ where
                 let changed = self.folder.change_setting(&key, &change, now);
                 changed.map_err(|error| error.to_string())
             }
+            Request::Fetch(path) => match self.folder.ask_for(&path) {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err(format!("nothing is known of {path} in this folder")),
+                Err(error) => Err(error.to_string()),
+            },
             Request::OwnVersions(own) => {
                 self.folder.set_own_versions(own);
                 Ok(())

@@ -9,6 +9,7 @@ use dunlin_identity::DeviceId;
 use dunlin_index::Member;
 use dunlin_text::settings::Settings;
 use dunlin_text::{PATTERN_BYTES_MAX, PATTERNS_MAX, Patterns};
+use dunlin_transfer::FolderPriority;
 use dunlin_tree::ignore::check_pattern;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub const LABEL: &str = "label";
 pub const IGNORE: &str = "ignore";
 /// Patterns of files that are texts.
 pub const TEXT: &str = "text";
+/// Patterns of files that are fetched first.
+pub const FIRST: &str = "first";
+/// Which folders' blocks are fetched before others', on this device.
+pub const PRIORITY: &str = "priority";
 /// Whether texts that parse are merged only if they then parse, too.
 pub const TEXT_CHECK: &str = "text-check";
 /// Whether mass deletions and mass overwrites wait for a word.
@@ -104,8 +109,8 @@ pub struct FolderSetting {
 pub enum SettingError {
     /// There is no such setting.
     #[error(
-        "a folder has no setting {0:?}: there are name, hold, label, ignore, text, text-check, \
-         versions, versions-size and versions-delay"
+        "a folder has no setting {0:?}: there are name, hold, priority, label, ignore, text, \
+         text-check, first, versions, versions-size and versions-delay"
     )]
     Unknown(String),
     /// The value cannot be one of this setting.
@@ -143,10 +148,12 @@ pub enum SettingError {
 /// When there is no such setting, or it cannot be local.
 pub fn is_local(key: &str, local: bool) -> Result<bool, SettingError> {
     match key {
-        NAME | HOLD | VERSIONS_DELAY => Ok(true),
+        NAME | HOLD | PRIORITY | VERSIONS_DELAY => Ok(true),
         VERSIONS | VERSIONS_SIZE => Ok(local),
-        LABEL | IGNORE | TEXT | TEXT_CHECK if local => Err(SettingError::NotLocal(key.to_owned())),
-        LABEL | IGNORE | TEXT | TEXT_CHECK => Ok(false),
+        LABEL | IGNORE | TEXT | TEXT_CHECK | FIRST if local => {
+            Err(SettingError::NotLocal(key.to_owned()))
+        }
+        LABEL | IGNORE | TEXT | TEXT_CHECK | FIRST => Ok(false),
         _ if key.starts_with(DEVICE) && !local => Ok(false),
         _ => Err(SettingError::Unknown(key.to_owned())),
     }
@@ -165,6 +172,7 @@ pub fn change_shared(
     match key {
         IGNORE => return change_list(&mut settings.ignore, key, change),
         TEXT => return change_list(&mut settings.text, key, change),
+        FIRST => return change_list(&mut settings.first, key, change),
         _ if change.how != How::Set => return Err(SettingError::NoList(key.to_owned())),
         _ if is_default(value) => {
             settings.values.remove(key);
@@ -193,6 +201,19 @@ pub fn change_local(
         value => value,
     };
     versions.change(key, value).map_err(|reason| wrong(key, value, reason))
+}
+
+/// Reads which folders' blocks are fetched before others'.
+///
+/// # Errors
+/// When the value is none of those that there are.
+pub(crate) fn folder_priority(value: &str) -> Result<FolderPriority, SettingError> {
+    match value.trim() {
+        "high" => Ok(FolderPriority::High),
+        value if is_default(value) || value == "normal" => Ok(FolderPriority::Normal),
+        "low" => Ok(FolderPriority::Low),
+        value => Err(wrong(PRIORITY, value, "it is high, normal or low".to_owned())),
+    }
 }
 
 /// Whether a value says that a setting is to be as usual.
@@ -308,9 +329,18 @@ pub(crate) fn list(config: &FolderConfig, shared: &Settings) -> Vec<FolderSettin
     let mut settings = vec![
         one(NAME, Some(config.name.clone()), Origin::Local),
         one(HOLD, Some(hold.to_owned()), if config.hold { Origin::Default } else { Origin::Local }),
+        one(
+            PRIORITY,
+            Some(config.priority.name().to_owned()),
+            match config.priority.is_normal() {
+                true => Origin::Default,
+                false => Origin::Local,
+            },
+        ),
         one(LABEL, label, origin(false, LABEL)),
         many(IGNORE, &shared.ignore),
         many(TEXT, &shared.text),
+        many(FIRST, &shared.first),
         one(TEXT_CHECK, Some(check.to_owned()), origin(false, TEXT_CHECK)),
         one(VERSIONS, Some(policy.keep.to_string()), origin(own.keep.is_some(), VERSIONS)),
         one(
@@ -374,6 +404,8 @@ mod tests {
     fn what_is_local_and_what_cannot_be() {
         assert_eq!(is_local(NAME, false), Ok(true));
         assert_eq!(is_local(VERSIONS, true), Ok(true));
+        assert_eq!(is_local(PRIORITY, false), Ok(true));
+        assert_eq!(is_local(FIRST, true), Err(SettingError::NotLocal(FIRST.to_owned())));
         assert_eq!(is_local(VERSIONS, false), Ok(false));
         assert_eq!(is_local(IGNORE, true), Err(SettingError::NotLocal(IGNORE.to_owned())));
         assert_eq!(is_local("colour", false), Err(SettingError::Unknown("colour".to_owned())));

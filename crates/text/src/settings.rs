@@ -27,11 +27,13 @@ pub const VALUES_MAX: usize = 256;
 /// The root of what has a key.
 const MAP: &str = "values";
 /// The lists that there are.
-const LISTS: &[&str] = &[IGNORE, TEXT];
+const LISTS: &[&str] = &[IGNORE, TEXT, FIRST];
 /// The list of patterns of files that no member syncs.
 pub const IGNORE: &str = "ignore";
 /// The list of patterns of files that are texts.
 pub const TEXT: &str = "text";
+/// The list of patterns of files that are fetched first.
+pub const FIRST: &str = "first";
 
 const SCHEMA: Schema = Schema::Settings { map: MAP, lists: LISTS };
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub ignore: Vec<String>,
     /// Patterns of files that are texts, as [`Patterns`](crate::Patterns) reads them.
     pub text: Vec<String>,
+    /// Patterns of files that are fetched before others; the last one that matches decides.
+    pub first: Vec<String>,
 }
 
 impl Settings {
@@ -111,6 +115,7 @@ impl Settings {
             values: self.values.clone(),
             ignore: last_of_each(self.ignore.clone()),
             text: last_of_each(self.text.clone()),
+            first: last_of_each(self.first.clone()),
         }
     }
 }
@@ -121,6 +126,7 @@ struct Roots {
     map: MapRef,
     ignore: ArrayRef,
     text: ArrayRef,
+    first: ArrayRef,
 }
 
 impl Roots {
@@ -128,7 +134,8 @@ impl Roots {
         let doc = empty(client, Garbage::Collect);
         let map = doc.get_or_insert_map(MAP);
         let (ignore, text) = (doc.get_or_insert_array(IGNORE), doc.get_or_insert_array(TEXT));
-        Self { doc, map, ignore, text }
+        let first = doc.get_or_insert_array(FIRST);
+        Self { doc, map, ignore, text, first }
     }
 
     fn settings(&self, txn: &impl ReadTxn) -> Settings {
@@ -137,6 +144,7 @@ impl Roots {
             values: self.map.iter(txn).filter_map(value).collect(),
             ignore: last_of_each(strings(&self.ignore, txn)),
             text: last_of_each(strings(&self.text, txn)),
+            first: last_of_each(strings(&self.first, txn)),
         }
     }
 
@@ -153,6 +161,7 @@ impl Roots {
         }
         change_list(&self.ignore, txn, &wanted.ignore);
         change_list(&self.text, txn, &wanted.text);
+        change_list(&self.first, txn, &wanted.first);
     }
 }
 

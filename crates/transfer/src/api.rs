@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys, Hash};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Where this device's own blocks are read from. Called on a pool of blocking threads.
@@ -73,6 +74,42 @@ pub enum Priority {
     Normal,
     /// Repair and prefetching.
     Low,
+}
+
+/// Which folders' blocks are asked for before others'.
+///
+/// Large files of a folder wait while anything is under way for one that goes before it. Manifests,
+/// small files and what a person waits for ([`Priority::High`]) do not wait.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FolderPriority {
+    /// Before all others.
+    High,
+    /// In turn with others.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+impl FolderPriority {
+    /// Returns whether it is the usual one.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+
+    /// Returns its name, as it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
 }
 
 /// The answer for one wanted block.

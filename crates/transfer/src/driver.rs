@@ -239,6 +239,7 @@ impl Driver {
         let now = self.now();
         self.scheduler.set_metered(self.shared.metered.load(Ordering::Relaxed));
         if std::mem::take(&mut self.look_around) {
+            self.scheduler.set_folder_priorities(&self.shared.directory().priorities);
             self.open_sessions(now);
         }
         for action in self.scheduler.actions(now) {

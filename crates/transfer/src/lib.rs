@@ -22,7 +22,7 @@ mod shared;
 mod tls;
 
 pub use api::{
-    BlockIo, BlockSource, BoxFuture, FetchError, Fetched, Gate, Limits, OpenStream, Priority,
-    Traffic, TransferConfig, TransferError,
+    BlockIo, BlockSource, BoxFuture, FetchError, Fetched, FolderPriority, Gate, Limits, OpenStream,
+    Priority, Traffic, TransferConfig, TransferError,
 };
 pub use node::Transfer;

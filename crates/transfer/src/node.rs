@@ -12,8 +12,8 @@ use quinn::VarInt;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{
-    BlockIo, FetchError, Fetched, Limits, OpenStream, Priority, Traffic, TransferConfig,
-    TransferError,
+    BlockIo, FetchError, Fetched, FolderPriority, Limits, OpenStream, Priority, Traffic,
+    TransferConfig, TransferError,
 };
 use crate::connect::{Doors, accept_all, serve_other};
 use crate::driver::{Command, Driver};
@@ -179,6 +179,11 @@ impl Transfer {
     /// that are not named have none of their own any more.
     pub fn set_device_limits(&self, limits: &HashMap<DeviceId, Limits>) {
         self.shared.limits.set_devices(limits);
+    }
+
+    /// Sets whether a folder's blocks are asked for before others', from now on.
+    pub fn set_folder_priority(&self, folder: FolderId, priority: FolderPriority) {
+        self.shared.change(|directory| directory.priorities.insert(folder, priority));
     }
 
     /// Sets whether bytes cost money, from now on: then only [`Priority::High`] is asked for, and

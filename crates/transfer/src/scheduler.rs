@@ -8,6 +8,8 @@
 //! - A *source* is a device that serves a folder over a session that is up. It has a window of
 //!   bytes in flight: what it gives in its latency and 150 ms more, within [`Bounds`].
 //! - On a metered connection ([`Scheduler::set_metered`]) only what is urgent is asked for.
+//! - A folder that goes before others ([`FolderPriority`]) has them wait, with all that is not urgent,
+//!   as long as anything of it is in flight.
 //! - Pending blocks go out in small batches in turn to the sources with room, high priority first,
 //!   folders in turn. What a source lacks goes to the others.
 //! - When nothing is pending, blocks that a slow source still owes are asked of a quick one too;
@@ -37,7 +39,7 @@ use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 
 use self::folder::Folder;
-pub use crate::api::Priority;
+pub use crate::api::{FolderPriority, Priority};
 
 /// Puts a list of blocks into an order of this device's own, for when several fetch them at once.
 ///
@@ -75,6 +77,8 @@ pub const WATCHES_MAX: usize = 4096;
 /// Blocks that stay together in an order of a device's own.
 const STRETCH: usize = 16;
 const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+const RANKS: [FolderPriority; 3] =
+    [FolderPriority::High, FolderPriority::Normal, FolderPriority::Low];
 
 /// One fetch: its blocks are delivered to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +195,8 @@ pub struct Scheduler {
     actions: Vec<Action>,
     next_order: u64,
     turn: usize,
+    /// The folders that are not as others.
+    ranks: HashMap<FolderId, FolderPriority>,
     swept: Micros,
     /// Only what is urgent is asked for, and nothing twice.
     metered: bool,
@@ -212,6 +218,11 @@ impl Scheduler {
     /// none of two sources at once. The others wait; what is in flight still comes.
     pub fn set_metered(&mut self, metered: bool) {
         self.metered = metered;
+    }
+
+    /// Sets which folders go before others; those that are not named are as usual.
+    pub fn set_folder_priorities(&mut self, ranks: &HashMap<FolderId, FolderPriority>) {
+        self.ranks.clone_from(ranks);
     }
 
     /// Wants blocks for a job. A block that the job wants already counts once.
@@ -396,15 +407,27 @@ impl Scheduler {
         if !ids.is_empty() {
             self.turn = (self.turn + 1) % ids.len();
         }
+        let order: Vec<FolderId> =
+            ids[self.turn..].iter().chain(&ids[..self.turn]).copied().collect();
         let asked_for = if self.metered { &PRIORITIES[..1] } else { &PRIORITIES[..] };
         for &priority in asked_for {
-            // Each round gives every source of every folder one batch, so that all get a share.
-            let round = |scheduler: &mut Self| {
-                let order = ids[scheduler.turn..].iter().chain(&ids[..scheduler.turn]);
+            for rank in RANKS {
+                let of_rank =
+                    |id: &FolderId| self.ranks.get(id).copied().unwrap_or_default() == rank;
+                let folders: Vec<FolderId> = order.iter().copied().filter(of_rank).collect();
+                // Each round gives every source of every folder one batch, so that all get a share.
                 // Counted rather than `any`, which would stop at the first folder.
-                order.filter(|id| scheduler.give(**id, Some(priority), now)).count() > 0
-            };
-            while !ids.is_empty() && round(self) {}
+                let round = |scheduler: &mut Self| {
+                    let given = |id: &&FolderId| scheduler.give(**id, Some(priority), now);
+                    folders.iter().filter(given).count() > 0
+                };
+                while round(self) {}
+                // What nobody gives is not waited for.
+                let busy = folders.iter().any(|id| self.folders[id].is_busy());
+                if busy && priority != Priority::High {
+                    break;
+                }
+            }
         }
         if !self.metered {
             for id in ids {

@@ -10,7 +10,7 @@ use dunlin_identity::{DeviceId, FolderId};
 use quinn::Connection;
 use tokio::sync::Notify;
 
-use crate::api::{BlockSource, Gate, OpenStream, Traffic};
+use crate::api::{BlockSource, FolderPriority, Gate, OpenStream, Traffic};
 use crate::limits::Throttles;
 use crate::quic::Quic;
 use crate::scheduler::Bounds;
@@ -24,6 +24,7 @@ const CONNECTIONS_MAX: usize = 4;
 pub(crate) struct Directory {
     pub(crate) addrs: HashMap<DeviceId, Vec<SocketAddr>>,
     pub(crate) members: HashMap<FolderId, BTreeSet<DeviceId>>,
+    pub(crate) priorities: HashMap<FolderId, FolderPriority>,
     pub(crate) fallback: Option<Arc<dyn OpenStream>>,
     connections: HashMap<DeviceId, Vec<Connection>>,
     dialling: HashMap<DeviceId, Arc<tokio::sync::Mutex<()>>>,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use dunlin_blocks::BlockRef;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 use dunlin_transfer::scheduler::{
-    Action, Bounds, Fault, JobId, Micros, Priority, Scheduler, Source,
+    Action, Bounds, Fault, FolderPriority, JobId, Micros, Priority, Scheduler, Source,
 };
 use proptest::prelude::*;
 
@@ -444,4 +444,46 @@ fn what_was_not_asked_for_may_be_told_without_end() {
     }
     world.run_until_idle(20_000_000);
     assert_eq!(world.delivered.len(), 10);
+}
+
+#[test]
+fn a_huge_file_in_one_folder_does_not_starve_another() {
+    let mut world = World::new(&[fast(10_000_000)]);
+    world.add(source(2, 0), fast(10_000_000));
+    world.want(JOB, 1, Priority::Normal, &many(1, 2_000, 64 << 10));
+    for _ in 0..50 {
+        world.step();
+    }
+    let small = many(2, 20, 64 << 10);
+    world.want(JobId(2), 2, Priority::Normal, &small);
+    let before = world.delivered.len();
+    while !small.iter().all(|block| world.delivered.contains(&block.hash)) {
+        world.step();
+    }
+    let huge = world.delivered.len() - before - small.len();
+    assert!(huge < 60, "{huge} blocks of the huge file came meanwhile");
+}
+
+#[test]
+fn a_folder_that_goes_before_others_has_them_wait_but_not_for_what_nobody_gives() {
+    let mut world = World::new(&[Habit { has: 4, ..fast(10_000_000) }]);
+    world.add(source(2, 0), fast(10_000_000));
+    let ranks =
+        HashMap::from([(folder(1), FolderPriority::High), (folder(3), FolderPriority::Low)]);
+    world.scheduler.set_folder_priorities(&ranks);
+    let (usual, before) = (many(2, 50, 64 << 10), many(1, 200, 64 << 10));
+    world.want(JobId(2), 2, Priority::Normal, &usual);
+    world.want(JOB, 1, Priority::Normal, &before);
+    world.want(JobId(3), 2, Priority::High, &many(3, 5, 1_000));
+    // Half of what goes first is nowhere; that is not waited for.
+    while world.delivered.len() < 100 + 50 + 5 {
+        world.step();
+        assert!(world.now < 20_000_000, "{} blocks came", world.delivered.len());
+    }
+    let place = |block: &BlockRef| world.delivered.iter().position(|hash| *hash == block.hash);
+    let last_before = before.iter().filter_map(place).max().unwrap();
+    let first_usual = usual.iter().filter_map(place).min().unwrap();
+    assert!(last_before < first_usual + 20, "{last_before} and {first_usual}");
+    let urgent = many(3, 5, 1_000).iter().filter_map(place).max().unwrap();
+    assert!(urgent < last_before, "what is urgent does not wait");
 }

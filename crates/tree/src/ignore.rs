@@ -83,8 +83,37 @@ pub struct IgnoreRules {
 #[derive(Debug, Clone, Default)]
 struct Shared {
     patterns: Vec<String>,
-    /// Of those that are valid.
-    matcher: Option<Gitignore>,
+    matcher: PathPatterns,
+}
+
+/// Patterns in gitignore's syntax that hold for a whole folder, whatever they are for.
+#[derive(Debug, Clone, Default)]
+pub struct PathPatterns(Option<Gitignore>);
+
+impl PathPatterns {
+    /// Reads patterns; what is none has no effect.
+    #[must_use]
+    pub fn new(patterns: &[String]) -> Self {
+        let mut builder = GitignoreBuilder::new("");
+        for pattern in patterns.iter().filter(|pattern| check_pattern(pattern).is_ok()) {
+            // It was checked.
+            let _ = builder.add_line(None, pattern);
+        }
+        Self(builder.build().ok().filter(|matcher| !matcher.is_empty()))
+    }
+
+    /// Whether nothing matches.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether a file's path, or a directory above it, matches.
+    #[must_use]
+    pub fn matches(&self, path: &RelPath) -> bool {
+        let Some(matcher) = &self.0 else { return false };
+        matcher.matched_path_or_any_parents(Path::new(&path.to_string()), false).is_ignore()
+    }
 }
 
 /// Whether a text can be a pattern, by itself on a line.
@@ -142,13 +171,7 @@ impl IgnoreRules {
         if self.shared.patterns == patterns {
             return false;
         }
-        let mut builder = GitignoreBuilder::new("");
-        for pattern in patterns.iter().filter(|pattern| check_pattern(pattern).is_ok()) {
-            // It was checked.
-            let _ = builder.add_line(None, pattern);
-        }
-        let matcher = builder.build().ok().filter(|matcher| !matcher.is_empty());
-        self.shared = Shared { patterns: patterns.to_vec(), matcher };
+        self.shared = Shared { patterns: patterns.to_vec(), matcher: PathPatterns::new(patterns) };
         true
     }
 
@@ -160,7 +183,7 @@ impl IgnoreRules {
     /// Whether nothing is ignored anywhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.dirs.is_empty() && self.shared.matcher.is_none()
+        self.dirs.is_empty() && self.shared.matcher.is_empty()
     }
 
     /// Whether `path`, or a directory above it, is ignored. `is_dir` says what `path` itself is:
@@ -263,7 +286,7 @@ impl IgnoreRules {
             }
             dir = at.parent();
         }
-        let shared = self.shared.matcher.as_ref();
+        let shared = self.shared.matcher.0.as_ref();
         shared
             .is_some_and(|shared| shared.matched(Path::new(&path.to_string()), is_dir).is_ignore())
     }

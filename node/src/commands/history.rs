@@ -1,4 +1,4 @@
-//! `dunlin history` and `dunlin restore`.
+//! `dunlin fetch`, `dunlin history` and `dunlin restore`.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,15 @@ use crate::when;
 
 /// Paths of one kind that are listed for a person.
 const SHOWN_MAX: usize = 20;
+
+/// Has a path's contents fetched before all else.
+pub(crate) async fn fetch(context: &Context, fetch: cli::Fetch) -> Result<Exit, Failure> {
+    let client = context.client().await?;
+    let path = locate(&client, &fetch.path).await?;
+    client.fetch(&path).await.map_err(|error| Failure::from(error).during("cannot fetch it"))?;
+    context.output.note(&format!("{} comes before all else", fetch.path));
+    Ok(Exit::Done)
+}
 
 /// Prints the versions of a path.
 pub(crate) async fn history(context: &Context, history: cli::History) -> Result<Exit, Failure> {

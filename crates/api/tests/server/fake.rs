@@ -181,6 +181,10 @@ impl Control for Fake {
         self.note(format!("resolve {folder} {path} {ending:?} {expect:?}"))
     }
 
+    async fn fetch(&self, path: PathBuf) -> Result<(), Fault> {
+        self.note(format!("fetch {}", path.display()))
+    }
+
     async fn history(&self, path: PathBuf, limit: usize) -> Result<PathHistory, Fault> {
         self.note(format!("history {} {limit}", path.display()))?;
         let path = path.display().to_string();

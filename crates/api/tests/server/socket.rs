@@ -59,6 +59,7 @@ async fn every_request_reaches_the_node() {
     let settings = client.settings("My files").await.unwrap();
     assert_eq!(settings[1].value, SettingValue::Many(vec!["*.tmp".into()]));
     client.verify("My files").await.unwrap();
+    client.fetch(Path::new(inside)).await.unwrap();
     assert_eq!(client.history(Path::new(inside), 5).await.unwrap().path, inside);
     let restore = Restore { path: inside.into(), version: Some(3), ..Restore::default() };
     assert_eq!(client.restore(&restore).await.unwrap().restored, 1);
@@ -82,6 +83,7 @@ async fn every_request_reaches_the_node() {
         "set My files ignore=ü & 1 false Add",
         "settings My files",
         "verify My files",
+        "fetch /srv/my files/a b/%2F?.txt",
         "history /srv/my files/a b/%2F?.txt 5",
         "restore RestoreRequest { path: \"/srv/my files/a b/%2F?.txt\", at: None, \
          version: Some(3), to: None, force: false }",

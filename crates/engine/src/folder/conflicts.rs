@@ -433,7 +433,7 @@ fn open_conflict<S: Storage>(
     Ok(Some(OpenConflict { conflict, path, paths, base }))
 }
 
-fn path_of_item<S: Storage>(
+pub(super) fn path_of_item<S: Storage>(
     rows: &DiskTable<S>,
     item: &Item,
 ) -> Result<Option<RelPath>, IndexError> {

@@ -1,6 +1,7 @@
 //! What this device still lacks: which contents are wanted by which entries, and what of it is
 //! on its way.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -11,6 +12,9 @@ use dunlin_tree::fs::TempName;
 
 use super::hashing::Hashing;
 use super::{Action, BLOB_CACHE_BYTES, DOWNLOADS_MAX, SMALL_IN_FLIGHT};
+
+/// So many large files that the user has asked for may be fetched beside the usual ones.
+const DOWNLOADS_ASKED_MAX: usize = 4;
 
 /// Large files that are passed over when looking for one to fetch: the disk is busy hashing then.
 const DEFERRED_MAX: usize = 1_000;
@@ -25,7 +29,32 @@ pub struct LargeFile {
     /// The temporary file; the same one whenever this content is tried again, so that what is
     /// there already is kept.
     pub temp: TempName,
+    /// Whether the user has asked for it: then its blocks go before those of other files.
+    pub urgent: bool,
 }
+
+/// How soon a content is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// The user has asked for it now.
+    Asked,
+    /// The folder's settings name it.
+    First,
+    #[default]
+    Usual,
+}
+
+/// What decides when a content is asked for, beside its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rank {
+    pub(super) urgency: Urgency,
+    /// When it was changed last, in nanoseconds since 1970.
+    pub(super) mtime_ns: i64,
+}
+
+/// Where a content stands among those that wait: what is urgent first, then what is small (by powers
+/// of two), then what was changed last.
+type Place = (Urgency, u32, Reverse<i64>, Hash);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -56,8 +85,38 @@ impl Shape {
 struct Want {
     size: u64,
     shape: Shape,
+    rank: Rank,
     entries: BTreeSet<EntryId>,
     state: State,
+}
+
+impl Want {
+    fn place(&self, root: Hash) -> Place {
+        let class = u64::BITS - self.size.leading_zeros();
+        (self.rank.urgency, class, Reverse(self.rank.mtime_ns), root)
+    }
+}
+
+/// Contents that wait, in the order in which they are asked for: those of one block, and files by
+/// their manifests.
+#[derive(Debug, Default)]
+struct Queue {
+    small: BTreeSet<Place>,
+    large: BTreeSet<Place>,
+}
+
+impl Queue {
+    fn of(&mut self, want: &Want) -> &mut BTreeSet<Place> {
+        if want.shape == Shape::Large { &mut self.large } else { &mut self.small }
+    }
+
+    fn insert(&mut self, root: Hash, want: &Want) {
+        self.of(want).insert(want.place(root));
+    }
+
+    fn remove(&mut self, root: Hash, want: &Want) {
+        self.of(want).remove(&want.place(root));
+    }
 }
 
 /// The contents that are wanted, and those that are here but not yet in place.
@@ -65,8 +124,8 @@ struct Want {
 pub(super) struct Needs {
     wants: BTreeMap<Hash, Want>,
     by_entry: BTreeMap<EntryId, BTreeSet<Hash>>,
-    /// Waiting wants in the order in which they are asked for: small ones first.
-    queue: BTreeSet<(u64, Hash)>,
+    /// What waits.
+    queue: Queue,
     bytes: u64,
     pairs: u64,
     small_in_flight: usize,
@@ -97,14 +156,37 @@ impl Needs {
     }
 
     /// Notes that `entry` lacks the content `root`.
-    pub(super) fn want(&mut self, root: Hash, size: u64, entry: EntryId) {
-        self.want_as(root, size, entry, Shape::of_file(size));
+    pub(super) fn want(&mut self, root: Hash, size: u64, entry: EntryId, rank: Rank) {
+        self.want_as(root, size, entry, Shape::of_file(size), rank);
+    }
+
+    /// Has what an entry lacks asked for before all else. Returns whether it lacks anything.
+    pub(super) fn ask_for(&mut self, entry: EntryId) -> bool {
+        let roots = self.by_entry.get(&entry).cloned().unwrap_or_default();
+        for root in &roots {
+            self.hurry(*root, Urgency::Asked);
+        }
+        !roots.is_empty()
+    }
+
+    fn hurry(&mut self, root: Hash, urgency: Urgency) {
+        let Some(want) = self.wants.get_mut(&root) else { return };
+        if urgency >= want.rank.urgency {
+            return;
+        }
+        if want.state == State::Waiting {
+            self.queue.remove(root, want);
+        }
+        want.rank.urgency = urgency;
+        if want.state == State::Waiting {
+            self.queue.insert(root, want);
+        }
     }
 
     /// Notes that `entry` lacks the state of a text, which is one block.
     pub(super) fn want_state(&mut self, hash: Hash, size: u64, entry: EntryId) {
         if size <= u64::from(BLOCK_MAX) && !self.lacking.contains_key(&hash) {
-            self.want_as(hash, size, entry, Shape::State);
+            self.want_as(hash, size, entry, Shape::State, Rank::default());
         }
     }
 
@@ -119,10 +201,11 @@ impl Needs {
         self.lacking.contains_key(hash)
     }
 
-    fn want_as(&mut self, root: Hash, size: u64, entry: EntryId, shape: Shape) {
+    fn want_as(&mut self, root: Hash, size: u64, entry: EntryId, shape: Shape, rank: Rank) {
         let want = self.wants.entry(root).or_insert_with(|| {
-            self.queue.insert((size, root));
-            Want { size, shape, entries: BTreeSet::new(), state: State::Waiting }
+            let want = Want { size, shape, rank, entries: BTreeSet::new(), state: State::Waiting };
+            self.queue.insert(root, &want);
+            want
         });
         if want.entries.is_empty() {
             self.bytes += want.size;
@@ -131,6 +214,7 @@ impl Needs {
             self.pairs += 1;
             self.by_entry.entry(entry).or_default().insert(root);
         }
+        self.hurry(root, rank.urgency);
     }
 
     /// Notes that `entry` lacks nothing any more, as far as is known.
@@ -146,7 +230,7 @@ impl Needs {
                 // What is on its way is not asked for again when the entry turns out to lack it
                 // still, which is the rule when more of the index arrives meanwhile.
                 if want.state != State::InFlight {
-                    self.queue.remove(&(want.size, root));
+                    self.queue.remove(root, want);
                     self.wants.remove(&root);
                 }
             }
@@ -166,56 +250,68 @@ impl Needs {
         }
     }
 
-    /// What to ask for next, within the bounds. A large file waits while one of the user's of the
-    /// same size is being hashed, since it may be the same.
+    /// What to ask for next, within the bounds.
     pub(super) fn next(&mut self, hashing: &Hashing) -> Vec<Action> {
+        let small = self.next_small();
         let mut actions = Vec::new();
-        let mut deferred = 0;
-        let mut small = Vec::new();
-        let mut started = Vec::new();
-        for &(size, root) in &self.queue {
-            let shape = self.wants.get(&root).map_or(Shape::of_file(size), |want| want.shape);
-            if shape != Shape::Large {
-                let full = self.small_in_flight >= SMALL_IN_FLIGHT
-                    || self.small_bytes_in_flight + size > BLOB_CACHE_BYTES as u64;
-                if full {
-                    continue;
-                }
-                self.small_in_flight += 1;
-                self.small_bytes_in_flight += size;
-                let len = u32::try_from(size).expect("a block is below 4 GiB");
-                small.push(BlockRef { hash: root, len });
-            } else {
-                if self.downloads >= DOWNLOADS_MAX {
-                    // Behind the longest state there are only files.
-                    if size > u64::from(BLOCK_MAX) {
-                        break;
-                    }
-                    continue;
-                }
-                if hashing.has_size(size) {
-                    deferred += 1;
-                    if deferred == DEFERRED_MAX {
-                        break;
-                    }
-                    continue;
-                }
-                self.downloads += 1;
-                let temp = temp_for_content(&root);
-                actions.push(Action::Download(LargeFile { root, size, temp }));
-            }
-            started.push((size, root));
-        }
-        for key in started {
-            self.queue.remove(&key);
-            if let Some(want) = self.wants.get_mut(&key.1) {
-                want.state = State::InFlight;
-            }
-        }
         if !small.is_empty() {
-            actions.insert(0, Action::FetchSmall(small));
+            actions.push(Action::FetchSmall(small));
         }
+        actions.extend(self.next_large(hashing).into_iter().map(Action::Download));
         actions
+    }
+
+    fn next_small(&mut self) -> Vec<BlockRef> {
+        let mut blocks = Vec::new();
+        while let Some(place) = self.queue.small.first().copied() {
+            let root = place.3;
+            let Some(want) = self.wants.get_mut(&root) else { break };
+            let full = self.small_in_flight >= SMALL_IN_FLIGHT
+                || self.small_bytes_in_flight + want.size > BLOB_CACHE_BYTES as u64;
+            if full {
+                break;
+            }
+            self.small_in_flight += 1;
+            self.small_bytes_in_flight += want.size;
+            let len = u32::try_from(want.size).expect("a block is below 4 GiB");
+            blocks.push(BlockRef { hash: root, len });
+            want.state = State::InFlight;
+            self.queue.small.remove(&place);
+        }
+        blocks
+    }
+
+    /// A large file waits while one of the user's of the same size is being hashed, since it may be
+    /// the same.
+    fn next_large(&mut self, hashing: &Hashing) -> Vec<LargeFile> {
+        let mut files = Vec::new();
+        let mut deferred = 0;
+        let mut started = Vec::new();
+        for place in &self.queue.large {
+            let (urgency, .., root) = *place;
+            let urgent = urgency == Urgency::Asked;
+            let more = if urgent { DOWNLOADS_ASKED_MAX } else { 0 };
+            if self.downloads >= DOWNLOADS_MAX + more {
+                break;
+            }
+            let Some(want) = self.wants.get_mut(&root) else { continue };
+            if hashing.has_size(want.size) {
+                deferred += 1;
+                if deferred == DEFERRED_MAX {
+                    break;
+                }
+                continue;
+            }
+            self.downloads += 1;
+            want.state = State::InFlight;
+            let temp = temp_for_content(&root);
+            files.push(LargeFile { root, size: want.size, temp, urgent });
+            started.push(*place);
+        }
+        for place in started {
+            self.queue.large.remove(&place);
+        }
+        files
     }
 
     fn set_state(&mut self, root: &Hash, state: State) -> BTreeSet<EntryId> {
@@ -272,7 +368,7 @@ impl Needs {
         for (root, want) in &mut self.wants {
             if want.state == State::NoSource {
                 want.state = State::Waiting;
-                self.queue.insert((want.size, *root));
+                self.queue.insert(*root, want);
             }
         }
         std::mem::take(&mut self.lacking).into_values().flatten().collect()
@@ -295,8 +391,10 @@ impl Needs {
         temp: TempName,
         hash: FileHash,
     ) {
-        self.want(root, size, entry);
-        self.queue.remove(&(size, root));
+        self.want(root, size, entry, Rank::default());
+        if let Some(want) = self.wants.get(&root) {
+            self.queue.remove(root, want);
+        }
         self.set_state(&root, State::NoSource);
         self.ready.insert(root, (temp, hash));
     }
@@ -324,7 +422,7 @@ impl Needs {
         // Other entries with this content copy it from the first one's file.
         if let Some(want) = self.wants.get_mut(root) {
             want.state = State::Waiting;
-            self.queue.insert((want.size, *root));
+            self.queue.insert(*root, want);
         }
         Some(ready)
     }
@@ -342,4 +440,87 @@ impl Needs {
 /// left in it is kept.
 fn temp_for_content(root: &Hash) -> TempName {
     TempName::parse(&format!("file-{root}")).expect("hexadecimal digits make a legal name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(number: u64) -> Hash {
+        Hash::of(&number.to_le_bytes())
+    }
+
+    fn entry(number: u64) -> EntryId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        EntryId(id)
+    }
+
+    /// Wants contents of these sizes, numbered, all of the same urgency and time.
+    fn wanting(sizes: &[u64]) -> Needs {
+        let mut needs = Needs::default();
+        for (number, size) in (0..).zip(sizes) {
+            needs.want(root(number), *size, entry(number), Rank::default());
+        }
+        needs
+    }
+
+    /// What is asked for next, in order; small files first.
+    fn asked(needs: &mut Needs) -> Vec<Hash> {
+        let roots = |action| match action {
+            Action::FetchSmall(blocks) => blocks.iter().map(|block| block.hash).collect(),
+            Action::Download(file) => vec![file.root],
+            other => panic!("nothing to fetch: {other:?}"),
+        };
+        needs.next(&Hashing::default()).into_iter().flat_map(roots).collect()
+    }
+
+    #[test]
+    fn the_small_come_first_and_among_like_ones_the_latest() {
+        let mut needs = wanting(&[900_000_000, 70_000, 3_000, 100]);
+        let late = Rank { mtime_ns: 5, ..Rank::default() };
+        needs.want(root(4), 75_000, entry(4), late);
+        needs.want(root(5), 3_500, entry(5), late);
+        assert_eq!(asked(&mut needs), [3, 5, 2, 4, 1, 0].map(root));
+    }
+
+    #[test]
+    fn what_the_settings_name_comes_before_what_is_small() {
+        let mut needs = wanting(&[70_000; 4]);
+        let first = Rank { urgency: Urgency::First, mtime_ns: 0 };
+        needs.want(root(9), 1 << 40, entry(9), first);
+        // Another entry with the content of one that waits.
+        needs.want(root(3), 70_000, entry(8), first);
+        let asked = asked(&mut needs);
+        assert_eq!(asked[..2], [root(3), root(9)]);
+        assert_eq!(asked.len(), DOWNLOADS_MAX);
+    }
+
+    #[test]
+    fn what_the_user_asks_for_does_not_wait_for_others_to_end() {
+        let mut needs = wanting(&[70_000; DOWNLOADS_MAX + 20]);
+        assert_eq!(asked(&mut needs).len(), DOWNLOADS_MAX);
+        assert!(asked(&mut needs).is_empty());
+        let last = DOWNLOADS_MAX as u64 + 19;
+        assert!(!needs.ask_for(entry(1_000)), "nothing is lacking of it");
+        assert!(needs.ask_for(entry(last)));
+        let files = needs.next_large(&Hashing::default());
+        assert!(files.len() == 1 && files[0].root == root(last) && files[0].urgent);
+        // That is bounded, too.
+        let others: Vec<EntryId> = (0..last).map(entry).collect();
+        others.iter().for_each(|other| assert!(needs.ask_for(*other)));
+        assert_eq!(asked(&mut needs).len(), DOWNLOADS_ASKED_MAX - 1);
+    }
+
+    #[test]
+    fn what_nobody_had_keeps_its_place() {
+        let mut needs = wanting(&[70_000, 80_000]);
+        asked(&mut needs);
+        needs.missed(&root(0));
+        needs.missed(&root(1));
+        assert!(needs.ask_for(entry(1)));
+        assert!(asked(&mut needs).is_empty(), "it is not asked for before a peer comes");
+        needs.peers_changed();
+        assert_eq!(asked(&mut needs), [1, 0].map(root));
+    }
 }

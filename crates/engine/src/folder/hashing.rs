@@ -130,7 +130,7 @@ mod tests {
     use dunlin_index::EntryId;
 
     use super::*;
-    use crate::folder::content::Needs;
+    use crate::folder::content::{Needs, Rank};
     use crate::folder::testing::{Rig, path};
 
     /// The sizes of the files that are to be fetched next.
@@ -149,7 +149,7 @@ mod tests {
         let (mut needs, mut hashing) = (Needs::default(), Hashing::default());
         let (short, long) = (stat_of(200_000), stat_of(300_000));
         for size in [200_000_u64, 300_000, 400_000] {
-            needs.want(Hash::of(&size.to_le_bytes()), size, EntryId::ROOT);
+            needs.want(Hash::of(&size.to_le_bytes()), size, EntryId::ROOT, Rank::default());
         }
         assert!(hashing.begin(&path("file"), short));
         assert!(!hashing.begin(&path("file"), short), "it is being hashed already");

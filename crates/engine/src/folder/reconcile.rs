@@ -528,13 +528,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             staged.data = Some(prepared.text.clone());
         } else if size > SMALL_MAX {
             let Some((temp, hash)) = self.needs.take_ready(&root) else {
-                self.needs.want(root, size, staged.item.key.entry);
+                let rank = self.rank_of(&staged.item)?;
+                self.needs.want(root, size, staged.item.key.entry, rank);
                 return Ok(());
             };
             (staged.temp, staged.hash) = (temp, Some(hash));
         } else {
             let Some(data) = self.small_content(&root, size)? else {
-                self.needs.want(root, size, staged.item.key.entry);
+                let rank = self.rank_of(&staged.item)?;
+                self.needs.want(root, size, staged.item.key.entry, rank);
                 return Ok(());
             };
             staged.base = Base::of_fresh(&staged.item, &data);

@@ -6,6 +6,7 @@ use dunlin_index::{Dot, Millis, Storage};
 use dunlin_text::settings::Settings;
 use dunlin_text::{Client, PATTERNS_MAX, Patterns, RULES, RULES_UNCHECKED};
 use dunlin_tree::fs::Fs;
+use dunlin_tree::ignore::PathPatterns;
 
 use super::Folder;
 use crate::home::VersionSettings;
@@ -81,6 +82,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let valid = merged.text.iter().filter(|pattern| Patterns::new(&[pattern]).is_ok());
         let valid: Vec<&String> = valid.take(PATTERNS_MAX).collect();
         self.patterns = Patterns::new(&valid).unwrap_or_default();
+        self.first = PathPatterns::new(&merged.first);
         self.text_rules = if settings::checks_texts(&merged) { RULES } else { RULES_UNCHECKED };
         self.apply_versions();
     }

@@ -8,7 +8,9 @@ use super::find::gone;
 use super::{Node, NodeError, lock_of};
 use crate::home::{self, FolderConfig};
 use crate::runner::Request;
-use crate::settings::{self, DEVICE, FolderSetting, HOLD, How, NAME, SettingChange, SettingError};
+use crate::settings::{
+    self, DEVICE, FolderSetting, HOLD, How, NAME, PRIORITY, SettingChange, SettingError,
+};
 
 impl Node {
     /// The settings of a folder as they hold on this device, and where each comes from.
@@ -48,6 +50,12 @@ impl Node {
                 let hold = on_or_off(&change.value)?;
                 self.change_config(id, |folder| folder.hold = hold)?;
                 self.ask(id, Request::Hold(hold)).await
+            }
+            PRIORITY => {
+                let priority = settings::folder_priority(&change.value)?;
+                self.change_config(id, |folder| folder.priority = priority)?;
+                self.0.transfer.set_folder_priority(id, priority);
+                Ok(())
             }
             _ => self.set_own_versions(id, key, &change).await,
         }

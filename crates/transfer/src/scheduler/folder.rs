@@ -74,6 +74,11 @@ impl Folder {
         self.held + self.sources.values().map(SourceState::bytes).sum::<u64>()
     }
 
+    /// Whether anything was asked for and has not come.
+    pub(super) fn is_busy(&self) -> bool {
+        self.sources.values().any(|source| source.bytes() > 0)
+    }
+
     pub(super) fn is_unused(&self) -> bool {
         self.blocks.is_empty() && self.sources.is_empty() && self.held == 0
     }

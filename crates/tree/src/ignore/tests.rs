@@ -141,3 +141,22 @@ fn what_can_be_a_pattern() {
         assert!(check_pattern(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn patterns_for_a_folder_match_files_and_what_is_below_a_directory() {
+    let patterns = ["*.pdf", "/music/", "!draft.pdf", "# a comment"].map(str::to_owned);
+    let patterns = PathPatterns::new(&patterns);
+    let path = |text: &str| RelPath::parse(text).expect("a path");
+    for (name, matches) in [
+        ("a.pdf", true),
+        ("deep/down/a.pdf", true),
+        ("draft.pdf", false),
+        ("music/a/b.ogg", true),
+        ("other/music/b.ogg", false),
+        ("a.txt", false),
+    ] {
+        assert_eq!(patterns.matches(&path(name)), matches, "{name}");
+    }
+    assert!(!patterns.is_empty() && PathPatterns::new(&[]).is_empty());
+    assert!(!PathPatterns::default().matches(&path("a")));
+}
