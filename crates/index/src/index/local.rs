@@ -401,8 +401,7 @@ impl<S: Storage> Index<S> {
             }
             return Ok(());
         }
-        // What waits for a record that makes its directory known was shown to nobody here; where
-        // nothing at all is known of the directory, it may be this one that it is in.
+        // What waits for a record that makes its directory known was shown to nobody here.
         unseen.extend(self.below_unknown()?);
         for entry in unseen {
             let rec = self.known(entry)?;
@@ -605,11 +604,11 @@ impl<S: Storage> Index<S> {
     }
 
     /// Moves what circles of moves have displaced to where it is shown, so that a further move does
-    /// not show it, or the moved one, elsewhere.
+    /// not show it, or the moved one, elsewhere. What is deleted stays: a move would revive it.
     fn break_circles(&mut self, now: Millis) -> Result<(), IndexError> {
-        let displaced = self.displaced.clone();
-        for (entry, place) in displaced {
-            if let Some(place) = place {
+        for (entry, place) in self.displaced.clone() {
+            let shown = self.entry(&entry)?.is_some_and(|rec| rec.wanted());
+            if let Some(place) = place.filter(|_| shown) {
                 self.keep_deleted(now, entry, &place)?;
                 self.move_entry(now, entry, place)?;
             }
