@@ -1,10 +1,17 @@
 //! A fixed set of seeds, for every change; and as many new ones as are asked for.
 
-use simulations::run::{catch_panics, run_many};
+use std::time::Duration;
+
+use simulations::run::{Failure, catch_panics, run_many};
 use simulations::scenario::Plant;
 
 /// New seeds are run when this says how many.
 const NEW_SEEDS: &str = "DUNLIN_SIM_NEW_SEEDS";
+
+/// New seeds are begun for so long.
+const NEW_SEEDS_TIME: Duration = Duration::from_secs(120);
+/// So many at a time.
+const NEW_SEEDS_AT_ONCE: u64 = 50;
 
 /// Seeds that have failed once; what each has found is in `docs/simulator.md`.
 const FOUND: &[u64] = &[
@@ -19,8 +26,17 @@ const FOUND: &[u64] = &[
 fn run(first: u64, count: u64) {
     catch_panics();
     let report = run_many(first, count, 2, 3, None, |_, _| {});
-    assert!(report.failures.is_empty(), "from seed {first} on: {:#?}", report.failures);
+    assert!(report.failures.is_empty(), "{}", told(&report.failures));
     assert_eq!(report.runs, count);
+}
+
+/// What has failed, each with the command that repeats it.
+fn told(failures: &[Failure]) -> String {
+    let lines = failures.iter().map(|Failure { seed, why }| {
+        let command = "cargo run -p simulations --release -- --trace --first";
+        format!("seed {seed}: {why}\n  again: {command} {seed}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -39,13 +55,20 @@ fn seeds_that_have_failed_once_do_so_no_more() {
 
 #[test]
 fn new_seeds_come_to_rest_and_lose_nothing() {
-    let Some(count) = std::env::var(NEW_SEEDS).ok().and_then(|count| count.parse().ok()) else {
+    let Some(count) = std::env::var(NEW_SEEDS).ok().and_then(|count| count.parse::<u64>().ok())
+    else {
         return;
     };
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let first = since.map_or(1, |since| since.as_secs()) * 1000;
     println!("seeds from {first} on");
-    run(first, count);
+    let begun = std::time::Instant::now();
+    let mut at = first;
+    while at < first + count && begun.elapsed() < NEW_SEEDS_TIME {
+        let part = (first + count - at).min(NEW_SEEDS_AT_ONCE);
+        run(at, part);
+        at += part;
+    }
 }
 
 #[test]
