@@ -31,6 +31,7 @@ impl Keys {
                 device: id,
                 tier: Tier::Write,
                 generation: 0,
+                commitment: [0; 32],
                 admission_key: [0; 32],
                 certificate: ADMITTED,
                 signature: Signature([0; 64]),

@@ -25,6 +25,8 @@ pub struct Admission {
     pub tier: Tier,
     /// The generation of the code.
     pub generation: u32,
+    /// The commitment to the generation's secret, which tells generations of one number apart.
+    pub commitment: [u8; 32],
     /// The public half of the tier's admission key in this generation.
     pub admission_key: [u8; 32],
     /// The write key's signature over folder, tier, generation and admission key.
@@ -38,7 +40,7 @@ impl Admission {
         folder: FolderId,
         device: DeviceId,
         tier: Tier,
-        generation: u32,
+        (generation, commitment): (u32, [u8; 32]),
         key: &SigningKey,
         certificate: Signature,
     ) -> Self {
@@ -47,6 +49,7 @@ impl Admission {
             device,
             tier,
             generation,
+            commitment,
             admission_key: key.verifying_key().to_bytes(),
             certificate,
             signature: Signature(key.sign(&message).to_bytes()),

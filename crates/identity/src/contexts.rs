@@ -30,6 +30,8 @@ contexts! {
     GENERATION_ZERO = "dunlin v1 generation 0 secret from store secret";
     /// Generation secret to its commitment, which certificates sign.
     GENERATION_COMMITMENT = "dunlin v1 generation commitment";
+    /// What two devices agree upon to the key that wraps a generation for one of them.
+    GENERATION_WRAP = "dunlin v1 generation wrap key";
     /// Generation secret to the gossip topic.
     TOPIC = "dunlin v1 gossip topic";
     /// Generation secret to the key that seals gossip.

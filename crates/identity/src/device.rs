@@ -134,6 +134,11 @@ impl DeviceKey {
         DeviceId(self.0.verifying_key().to_bytes())
     }
 
+    /// The scalar behind the public key, for an agreement on a key.
+    pub(crate) fn scalar_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        zeroize::Zeroizing::new(self.0.to_scalar_bytes())
+    }
+
     /// Signs `message`. Callers begin each kind of message with a context of its own.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {

@@ -381,21 +381,42 @@ impl FolderKeys {
         let key = self.admission_key(tier).expect("a tier always holds its own secret");
         let certificate =
             self.certificate(tier).expect("keys below the write tier are refused without one");
-        Admission::sign(self.folder(), device, tier, self.generation(), &key, certificate)
+        let generation = (self.generation(), self.commitment());
+        Admission::sign(self.folder(), device, tier, generation, &key, certificate)
     }
 
     /// Tells whether `admission` was made with a code of this folder and of this generation.
     ///
-    /// An admission of another generation never fits, so that old codes die with the generation;
-    /// what earlier members signed is checked with the keys of their generation.
+    /// An admission of another generation never fits, so that old codes die with the generation.
     #[must_use]
     pub fn verify_admission(&self, admission: &Admission) -> bool {
-        admission.generation == self.generation()
-            && self.certificate_fits(
-                admission.tier,
-                &admission.admission_key,
-                &admission.certificate,
-            )
+        admission.generation == self.generation() && self.verify_log_admission(admission)
+    }
+
+    /// Tells whether `admission` was made with a code of this folder of this generation or of an
+    /// earlier one, as the logs of members begin with.
+    ///
+    /// Who was removed, and has a write code, can make admissions of the earlier generations, as it
+    /// could at that time. What keeps them out is that nobody takes them up: the proofs of membership
+    /// are of the present generation.
+    #[must_use]
+    pub fn verify_log_admission(&self, admission: &Admission) -> bool {
+        let commitment = match admission.generation {
+            number if number == self.generation() => self.commitment(),
+            0 => {
+                let secret = Zeroizing::new(derive(contexts::GENERATION_ZERO, &[&self.0.store]));
+                commitment_to(&secret)
+            }
+            number if number < self.generation() => admission.commitment,
+            _ => return false,
+        };
+        let message = self.certificate_message(
+            admission.tier,
+            &admission.admission_key,
+            (admission.generation, &commitment),
+        );
+        commitment == admission.commitment
+            && crate::device::verify(&self.0.public.write_key, &message, &admission.certificate)
             && admission.signature_fits(self.folder())
     }
 
@@ -427,7 +448,16 @@ impl FolderKeys {
     /// The result goes to every member that stays, and to no other.
     #[must_use]
     pub fn next_generation(&self, secret: [u8; 32]) -> Option<Generation> {
-        let number = self.generation().checked_add(1)?;
+        self.later_generation(self.generation().checked_add(1)?, secret)
+    }
+
+    /// As [`Self::next_generation`], with a number above the own one: generations in between may
+    /// have been given out without being used.
+    #[must_use]
+    pub fn later_generation(&self, number: u32, secret: [u8; 32]) -> Option<Generation> {
+        if number <= self.generation() {
+            return None;
+        }
         let parts = Parts { later: Some((number, Zeroizing::new(secret))), ..self.parts() };
         let next = (self.tier() == Tier::Write).then(|| Self::assemble(&parts))?;
         Some(Generation {
@@ -436,6 +466,13 @@ impl FolderKeys {
             store: next.certificate(Tier::Store)?,
             read: next.certificate(Tier::Read)?,
         })
+    }
+
+    /// Returns a writer's keys in the first generation, which follows from its secret; none below
+    /// the write tier, where the certificates of that generation are not known.
+    #[must_use]
+    pub fn first_generation(&self) -> Option<Self> {
+        (self.tier() == Tier::Write).then(|| Self::create(self.0.secret))
     }
 
     /// Returns these keys in a later generation.
@@ -498,7 +535,8 @@ impl FolderKeys {
     fn certificate(&self, tier: Tier) -> Option<Signature> {
         if self.tier() == Tier::Write {
             let admission_key = self.admission_key(tier)?.verifying_key().to_bytes();
-            let message = self.certificate_message(tier, &admission_key);
+            let generation = (self.generation(), &self.commitment());
+            let message = self.certificate_message(tier, &admission_key, generation);
             let signature = write_signing_key(&self.0.secret).sign(&message);
             return Some(Signature(signature.to_bytes()));
         }
@@ -507,6 +545,10 @@ impl FolderKeys {
             Tier::Read => self.0.public.certificates.read,
             Tier::Store => self.0.public.certificates.store,
         }
+    }
+
+    fn commitment(&self) -> [u8; 32] {
+        commitment_to(&self.0.generation_secret)
     }
 
     fn certificate_fits_own(&self, tier: Tier) -> bool {
@@ -524,25 +566,35 @@ impl FolderKeys {
         admission_key: &[u8; 32],
         signature: &Signature,
     ) -> bool {
-        let message = self.certificate_message(tier, admission_key);
+        let generation = (self.generation(), &self.commitment());
+        let message = self.certificate_message(tier, admission_key, generation);
         crate::device::verify(&self.0.public.write_key, &message, signature)
     }
 
     /// What the write key signs. The commitment to the generation's secret keeps a removed
     /// writer, who still has the write key, from certifying keys for a later generation.
-    fn certificate_message(&self, tier: Tier, admission_key: &[u8; 32]) -> Vec<u8> {
-        let commitment = derive(contexts::GENERATION_COMMITMENT, &[&self.0.generation_secret]);
+    fn certificate_message(
+        &self,
+        tier: Tier,
+        admission_key: &[u8; 32],
+        (generation, commitment): (u32, &[u8; 32]),
+    ) -> Vec<u8> {
         admission::message(
             contexts::CERTIFICATE,
             &[
                 self.folder().as_bytes(),
                 &[tier.byte()],
-                &self.generation().to_le_bytes(),
+                &generation.to_le_bytes(),
                 admission_key,
-                &commitment,
+                commitment,
             ],
         )
     }
+}
+
+/// What stands for a generation's secret in what is public.
+fn commitment_to(secret: &[u8; 32]) -> [u8; 32] {
+    derive(contexts::GENERATION_COMMITMENT, &[secret])
 }
 
 /// The key that certifies admission keys, from the write secret.

@@ -1,5 +1,7 @@
 //! The secret that changes when a device is removed.
 
+mod wrap;
+
 use std::fmt;
 
 use bincode::{Decode, Encode};
@@ -7,6 +9,8 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use crate::device::Signature;
+
+pub use wrap::UnwrapError;
 
 /// A generation after the first, as a writer hands it to each member that stays.
 ///

@@ -28,7 +28,7 @@ pub use code::{
 };
 pub use device::{DeviceId, DeviceKey, ParseDeviceIdError, Signature};
 pub use folder::{FolderId, FolderKeys, KeysError, ParseTierError, Role, Tier};
-pub use generation::{Generation, GenerationError};
+pub use generation::{Generation, GenerationError, UnwrapError};
 pub use hash::Hash;
 pub use hex::ParseHexError;
 pub use seal::{NONCE_BYTES, OpenError, SEAL_OVERHEAD_BYTES, open, seal};

@@ -65,6 +65,7 @@ fn config(number: u8) -> Config {
             device,
             tier: Tier::Write,
             generation: 0,
+            commitment: [0; 32],
             admission_key: [0; 32],
             certificate: none,
             signature: none,

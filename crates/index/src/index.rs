@@ -10,6 +10,7 @@ mod audit;
 mod conflicts;
 mod cycles;
 mod entry;
+mod grants;
 #[cfg(test)]
 mod hostile;
 mod keys;
@@ -43,6 +44,8 @@ use bincode::{Decode, Encode};
 use dunlin_identity::{Admission, DeviceId, FolderId, Hash, Signature, Tier};
 
 use self::entry::EntryRec;
+pub use self::grants::Granted;
+use self::grants::Grants;
 use self::log::LogHead;
 use self::members::MemberState;
 use self::overlay::Overlay;
@@ -88,7 +91,7 @@ impl Verifier for KeyVerifier {
         device.verify(message, signature)
     }
     fn admits(&self, admission: &Admission) -> bool {
-        self.0.verify_admission(admission)
+        self.0.verify_log_admission(admission)
     }
 }
 
@@ -173,7 +176,7 @@ pub struct Merged {
 }
 
 /// The version of the stored form; another one is rebuilt from the logs.
-const STORED_VERSION: u32 = 5;
+const STORED_VERSION: u32 = 6;
 
 /// Of a hybrid logical clock, this many low bits count events within a millisecond.
 const HLC_COUNTER_BITS: u32 = 12;
@@ -228,6 +231,7 @@ pub struct Index<S: Storage> {
     pending: Vec<Vec<u8>>,
     members: BTreeMap<DeviceId, MemberState>,
     settings: SettingsState,
+    grants: Grants,
     /// Entries that circles of moves keep from being shown where they were moved; `None` while an
     /// entry is on its way from one place to another.
     displaced: BTreeMap<EntryId, Option<Place>>,
@@ -269,6 +273,7 @@ impl<S: Storage> Index<S> {
             pending: Vec::new(),
             members: BTreeMap::new(),
             settings: SettingsState::default(),
+            grants: Grants::default(),
             displaced: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -304,6 +309,7 @@ impl<S: Storage> Index<S> {
     fn load_derived(&mut self) -> Result<(), IndexError> {
         self.load_members()?;
         self.load_settings()?;
+        self.load_grants()?;
         if let Some(bytes) = self.overlay.get(keys::DISPLACED)? {
             self.displaced = stored(&bytes, "displaced entries")?;
         }

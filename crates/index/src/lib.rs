@@ -30,7 +30,7 @@ pub use context::{Context, Heads};
 pub use error::{IndexError, MergeError};
 pub use ids::{Author, Dot, EntryId, Millis};
 pub use index::{
-    Committed, Config, Counts, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier,
+    Committed, Config, Counts, Granted, Head, Index, KeyVerifier, Member, Merged, Signer, Verifier,
 };
 pub use item::{Conflict, Content, Item, ItemKey, Kind, NewEntry, Resolution, Text};
 pub use name::{NAME_BYTES_MAX, NameError, PRIVATE_NAME, PathError, RelPath, SafeName};

@@ -54,6 +54,7 @@ pub(crate) fn config(number: u8, tier: Tier) -> Config {
             device: device(number),
             tier,
             generation: 0,
+            commitment: [0; 32],
             admission_key: [0; 32],
             certificate: Signature([7; 64]),
             signature: Signature([0; 64]),

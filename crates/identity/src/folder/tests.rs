@@ -104,6 +104,7 @@ fn an_altered_admission_fits_nobody() {
         Admission { tier: Tier::Read, ..good },
         Admission { tier: Tier::Write, ..good },
         Admission { generation: 1, ..good },
+        Admission { commitment: [4; 32], ..good },
         Admission { admission_key: [4; 32], ..good },
         Admission { certificate: read.admit(device()).certificate, ..good },
         Admission { signature: flipped, ..good },
@@ -141,6 +142,11 @@ fn a_new_generation_changes_the_group_and_keeps_the_folder() {
         // Codes of the old generation let nobody in any more, and the new ones do.
         assert!(!after.verify_admission(&before.admit(device())));
         assert!(!before.verify_admission(&after.admit(device())));
+        // But whoever had been let in by one was.
+        assert!(after.verify_log_admission(&before.admit(device())));
+        assert!(!before.verify_log_admission(&after.admit(device())));
+        let claimed = Admission { commitment: [1; 32], ..before.admit(device()) };
+        assert!(!after.verify_log_admission(&claimed));
         assert!(write.at_generation(&generation).unwrap().verify_admission(&after.admit(device())));
         let restored = FolderKeys::from_bytes(&after.to_bytes()).unwrap();
         assert_eq!(restored.topic(), after.topic());
@@ -149,6 +155,22 @@ fn a_new_generation_changes_the_group_and_keeps_the_folder() {
             GenerationError::NotLater { own: 1, offered: 1 }
         );
     }
+}
+
+#[test]
+fn who_comes_late_can_check_the_admissions_of_generations_that_it_never_held() {
+    let first = FolderKeys::create([5; 32]);
+    let second = first.at_generation(&first.next_generation([8; 32]).unwrap()).unwrap();
+    let fourth = second.at_generation(&second.later_generation(3, [9; 32]).unwrap()).unwrap();
+    let store = fourth.weaken(Tier::Store).unwrap();
+    for keys in [&first, &second, &fourth] {
+        assert!(store.verify_log_admission(&keys.weaken(Tier::Read).unwrap().admit(device())));
+    }
+    let other = FolderKeys::create([6; 32]);
+    assert!(!store.verify_log_admission(&other.admit(device())));
+    assert!(second.later_generation(1, [9; 32]).is_none());
+    assert_eq!(fourth.first_generation().unwrap().topic(), first.topic());
+    assert!(store.first_generation().is_none());
 }
 
 /// The removed writer knows the write secret and the number of the next generation, but not its

@@ -85,8 +85,9 @@ impl<S: Storage> Index<S> {
                 self.approve_deletes(author, until);
                 Ok(())
             }
-            Op::Remove { device, ends, generation, .. } => {
+            Op::Remove { device, ends, generation, keys } => {
                 self.apply_removal(device, &ends, generation);
+                self.note_grants(dot.author.device, generation, keys);
                 Ok(())
             }
             Op::Settings { value, replaces } => {

@@ -15,6 +15,7 @@
 //! | `o` entry | a directory that is not known yet and has entries in it (nothing) |
 //! | `M` device | a member |
 //! | `S` | the settings |
+//! | `K` | the keys of the highest generation |
 
 use dunlin_identity::DeviceId;
 
@@ -30,6 +31,7 @@ pub(super) const LOG: &[u8] = b"l";
 pub(super) const ENTRIES: &[u8] = b"e";
 pub(super) const MEMBERS: &[u8] = b"M";
 pub(super) const SETTINGS: &[u8] = b"S";
+pub(super) const GRANTS: &[u8] = b"K";
 pub(super) const WAITING: &[u8] = b"t";
 pub(super) const UNKNOWN: &[u8] = b"o";
 pub(super) const WANTED: u8 = b's';
@@ -37,7 +39,7 @@ pub(super) const UNWANTED: u8 = b'x';
 pub(super) const COMPLICATED: u8 = b'v';
 
 /// The prefixes of everything that follows from the logs and can be rebuilt from them.
-pub(super) const REBUILT: &[&[u8]] = &[b"e", b"s", b"x", b"v", b"d", b"t", b"o", b"M", b"S"];
+pub(super) const REBUILT: &[&[u8]] = &[b"e", b"s", b"x", b"v", b"d", b"t", b"o", b"M", b"S", b"K"];
 
 pub(super) fn entry(id: &EntryId) -> Vec<u8> {
     [ENTRIES, &id.0].concat()

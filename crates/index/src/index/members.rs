@@ -50,7 +50,7 @@ pub(super) struct MemberState {
 
 impl MemberState {
     /// The generation that the last removal raised the folder to.
-    fn removed(&self) -> Option<u32> {
+    pub(super) fn removed(&self) -> Option<u32> {
         self.removals.last().map(|removal| removal.generation)
     }
 
@@ -59,7 +59,7 @@ impl MemberState {
     }
 
     /// Up to which record a log counts; without a removal that ends it, to any.
-    fn limit(&self, epoch: u64) -> Option<u64> {
+    pub(super) fn limit(&self, epoch: u64) -> Option<u64> {
         let begun = self.logs.iter().find(|log| log.epoch == epoch).map(|log| log.generation);
         let ending = self.removals.iter().filter(|removal| begun < Some(removal.generation));
         let seq = |removal: &Removal| {
@@ -117,6 +117,13 @@ impl<S: Storage> Index<S> {
     /// Gives the highest generation that a removal has raised the folder to; 0 without one.
     pub fn generation(&self) -> u32 {
         self.members.values().filter_map(MemberState::removed).max().unwrap_or(0)
+    }
+
+    /// Gives the devices that were removed and not let in since, with the generation that the last
+    /// removal of each raised the folder to.
+    pub fn removed_devices(&self) -> std::collections::BTreeMap<DeviceId, u32> {
+        let out = self.members.iter().filter(|(_, state)| !state.is_active());
+        out.filter_map(|(device, state)| Some((*device, state.removed()?))).collect()
     }
 
     /// Tells whether somebody has released the mass deletions in an author's log up to a record.
@@ -181,15 +188,25 @@ impl<S: Storage> Index<S> {
         if !self.is_member(&device) {
             return Err(IndexError::NotAMember(device));
         }
-        let generation = self.generation().checked_add(1).ok_or(IndexError::LastGeneration)?;
         let logs = self.heads.iter().filter(|(author, _)| author.device == device);
         let ends: Vec<LogEnd> =
             logs.map(|(author, head)| LogEnd { epoch: author.epoch, seq: head.seq }).collect();
+        self.log_removal(now, device, &ends, keys)
+    }
+
+    pub(super) fn log_removal(
+        &mut self,
+        now: Millis,
+        device: DeviceId,
+        ends: &[LogEnd],
+        keys: &[WrappedKey],
+    ) -> Result<u32, IndexError> {
+        let generation = self.generation().checked_add(1).ok_or(IndexError::LastGeneration)?;
         let mut parts: Vec<Vec<WrappedKey>> = keys.chunks(KEYS_MAX).map(<[_]>::to_vec).collect();
         if parts.is_empty() {
             parts.push(Vec::new());
         }
-        let removal = |keys| Op::Remove { device, ends: ends.clone(), generation, keys };
+        let removal = |keys| Op::Remove { device, ends: ends.to_vec(), generation, keys };
         let records: Vec<Op> = parts.into_iter().map(removal).collect();
         // All of them or none.
         if !records.iter().all(|record| record.encode().is_some()) {
@@ -231,10 +248,15 @@ impl<S: Storage> Index<S> {
         named_ms: Millis,
         name: String,
     ) {
+        let device = admission.device;
         if !self.config.verifier.admits(&admission) {
+            // Of a generation that this device does not know yet: a name is a name.
+            if let Some(state) = self.members.get_mut(&device) {
+                state.name = std::mem::take(&mut state.name).max((named_ms, name));
+                self.store_member(device);
+            }
             return;
         }
-        let device = admission.device;
         let state = self.member_mut(device);
         if dot.seq == 1 {
             state.note_log(dot.author.epoch, admission.generation);

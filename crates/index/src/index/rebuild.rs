@@ -22,6 +22,7 @@ impl<S: Storage> Index<S> {
         self.meta.hlc = hlc;
         self.members.clear();
         self.clear_settings();
+        self.grants = Default::default();
         self.displaced.clear();
         self.waiting.clear();
         self.unknown.clear();

@@ -2,11 +2,11 @@
 
 use dunlin_identity::{DeviceId, Tier};
 
+use crate::EntryId;
 use crate::error::IndexError;
 use crate::item::{Kind, NewEntry};
 use crate::record::WrappedKey;
 use crate::testing::{Replica, device, meet, name, text};
-use crate::{Context, EntryId};
 
 fn remove(by: &mut Replica, who: &Replica) -> u32 {
     let generation =
@@ -248,7 +248,60 @@ fn the_keys_of_many_members_go_into_several_records() {
     a.commit();
     meet(&mut a, &mut b);
     assert_eq!(b.index.generation(), 1);
-    let (segments, _) = a.index.segments_beyond(&Context::default(), usize::MAX).unwrap();
-    let sent: usize = segments.iter().map(Vec::len).sum();
-    assert!(sent > 100 * 242, "{sent} bytes");
+    let granted = b.index.granted().expect("one removal alone");
+    assert_eq!((granted.generation, granted.by), (1, device(1)));
+    assert_eq!(granted.keys.len(), 100);
+    assert_eq!(granted.keys.get(&device(99)), Some(&vec![99; 210]));
+    b.reopen();
+    assert_eq!(b.index.granted(), a.index.granted());
+}
+
+#[test]
+fn of_removals_made_apart_no_key_is_used_and_one_writer_raises_the_generation_again() {
+    let [mut a, mut b, mut gone] = three();
+    let mut third = Replica::new(4);
+    for other in [&mut a, &mut b, &mut gone] {
+        meet(&mut third, other);
+        meet(other, &mut third);
+    }
+    a.pull(&third);
+    b.pull(&third);
+    let keys = |by: u8| [WrappedKey { device: device(2), sealed: vec![by; 210] }];
+    a.index.remove_device(a.now, gone.config.device, &keys(1)).unwrap();
+    a.commit();
+    assert!(!a.index.must_raise());
+    b.index.remove_device(b.now, third.config.device, &keys(2)).unwrap();
+    b.commit();
+    meet(&mut a, &mut b);
+    for replica in [&a, &b] {
+        assert_eq!(replica.index.granted(), None);
+        assert_eq!(replica.index.generation(), 1);
+    }
+    assert!(a.index.must_raise() && !b.index.must_raise(), "the lowest id does");
+    assert_eq!(a.index.raise_generation(a.now, &keys(3)).unwrap(), 2);
+    a.commit();
+    meet(&mut a, &mut b);
+    let granted = b.index.granted().expect("one has made it");
+    assert_eq!((granted.generation, granted.by), (2, device(1)));
+    assert!(!a.index.must_raise());
+    let members = b.index.members().into_iter().filter(|member| !member.removed);
+    assert_eq!(members.map(|member| member.device).collect::<Vec<_>>(), [device(1), device(2)]);
+}
+
+#[test]
+fn keys_of_a_removed_device_are_not_used() {
+    let [mut a, mut b, mut gone] = three();
+    remove(&mut a, &gone);
+    // It does not know, and removes somebody; and somebody who does not know either takes it.
+    let keys = [WrappedKey { device: device(2), sealed: vec![3; 210] }];
+    gone.index.remove_device(gone.now, device(1), &keys).unwrap();
+    gone.index.raise_generation(gone.now, &keys).unwrap();
+    gone.commit();
+    b.pull(&gone);
+    assert_eq!(b.index.granted().map(|granted| granted.by), Some(device(3)));
+    b.pull(&a);
+    assert_eq!(b.index.granted(), None);
+    assert!(b.index.must_raise(), "it alone is left");
+    b.index.raise_generation(b.now, &[]).unwrap();
+    assert_eq!(b.index.granted().map(|granted| granted.generation), Some(3));
 }

@@ -54,6 +54,7 @@ pub(crate) fn admission(device: DeviceId) -> Admission {
         device,
         tier: Tier::Write,
         generation: 0,
+        commitment: [0; 32],
         admission_key: [0; 32],
         certificate: Signature([7; 64]),
         signature: Signature([0; 64]),
