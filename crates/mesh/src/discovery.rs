@@ -65,7 +65,8 @@ impl Discovery {
         }
         self.last = Some(now);
         self.due = Some(now + ROUND_INTERVAL);
-        let today: BTreeSet<[u8; 32]> = folders.values().map(|keys| keys.rendezvous(day)).collect();
+        let today: BTreeSet<[u8; 32]> =
+            folders.values().map(|access| access.keys.rendezvous(day)).collect();
         for gone in self.provided.difference(&today) {
             kad.stop_providing(&RecordKey::new(gone));
         }
@@ -78,7 +79,8 @@ impl Discovery {
         self.provided = today;
         self.queries.retain(|_, since| now.duration_since(*since) < Duration::from_secs(60));
         let room = (QUERIES_MAX.saturating_sub(self.queries.len()) / 3).min(folders.len());
-        for keys in folders.values().cycle().skip(self.cursor).take(room) {
+        for access in folders.values().cycle().skip(self.cursor).take(room) {
+            let keys = &access.keys;
             for day in [day, day.saturating_sub(1), day + 1] {
                 let query = kad.get_providers(RecordKey::new(&keys.rendezvous(day)));
                 self.queries.insert(query, now);

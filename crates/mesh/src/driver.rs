@@ -255,13 +255,13 @@ impl Driver {
     fn on_folders(&mut self) {
         let folders = self.folders.borrow_and_update().clone();
         let wanted: HashMap<_, _> =
-            folders.iter().map(|(id, keys)| (topic(keys).hash(), *id)).collect();
+            folders.iter().map(|(id, open)| (topic(&open.keys).hash(), *id)).collect();
         let gossip = self.swarm.behaviour_mut().gossip.gossip();
         for gone in self.subscribed.keys().filter(|topic| !wanted.contains_key(topic)) {
             gossip.unsubscribe(&IdentTopic::new(gone.as_str()));
         }
-        for (id, keys) in &folders {
-            let topic = topic(keys);
+        for (id, open) in &folders {
+            let topic = topic(&open.keys);
             if !self.subscribed.contains_key(&topic.hash())
                 && let Err(reason) = gossip.subscribe(&topic)
             {
@@ -270,10 +270,9 @@ impl Driver {
         }
         for (topic, folder) in &wanted {
             for (peer, topics) in &self.topics_of {
-                if let Some(device) = addr::device(peer)
-                    && topics.contains(topic)
-                {
-                    self.shared.set_reached(device, *folder, true);
+                // With other keys a folder has another topic, of which a peer may not know yet.
+                if let Some(device) = addr::device(peer) {
+                    self.shared.set_reached(device, *folder, topics.contains(topic));
                 }
             }
         }

@@ -47,6 +47,14 @@ pub enum MeshEvent {
         /// The folder.
         folder: FolderId,
     },
+    /// A device that holds the folder does not let this one in with the keys that it has: it was
+    /// removed, or its code is of an earlier generation.
+    Outdated {
+        /// The device that says so; that it is a member has not been proved.
+        peer: DeviceId,
+        /// The folder.
+        folder: FolderId,
+    },
     /// A direct message from a member, in the order in which it was sent.
     Message {
         /// The sender.

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_identity::{DeviceId, FolderId, FolderKeys};
+use dunlin_identity::{DeviceId, FolderId};
 use libp2p::TransportError;
 use libp2p::core::transport::ListenerId;
 use libp2p::{Multiaddr, Swarm};
@@ -18,7 +18,7 @@ use crate::driver::{Driver, Starting};
 use crate::envelope::{Randomness, seal_broadcast};
 use crate::limits::{BROADCAST_BYTES_MAX, COMMANDS_MAX, EVENTS_MAX};
 use crate::shared::{Command, Shared, Spread, lock};
-use crate::{BlockStream, MeshConfig, MeshError, MeshEvent, SendError, blocks};
+use crate::{BlockStream, FolderAccess, MeshConfig, MeshError, MeshEvent, SendError, blocks};
 
 /// Where to listen when nothing is named.
 const LISTEN_DEFAULT: [&str; 4] =
@@ -109,10 +109,11 @@ impl Mesh {
     }
 
     /// Opens a folder: its members among the connected peers come up. A folder that is open
-    /// already is opened again if the keys differ.
-    pub fn add_folder(&self, keys: FolderKeys) {
+    /// already is opened again if the keys differ; who is refused now goes down.
+    pub fn add_folder(&self, access: impl Into<FolderAccess>) {
+        let access = access.into();
         self.inner.shared.folders.send_modify(|folders| {
-            folders.insert(keys.folder(), keys);
+            folders.insert(access.keys.folder(), access);
         });
     }
 

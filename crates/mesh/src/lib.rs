@@ -21,6 +21,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail by panicking"))]
 
+mod access;
 mod addr;
 mod behaviour;
 mod blocks;
@@ -39,6 +40,7 @@ mod session;
 mod shared;
 mod wire;
 
+pub use access::FolderAccess;
 pub use config::MeshConfig;
 pub use error::{MeshError, SendError};
 pub use event::{BlockStream, MeshEvent, PathKind};

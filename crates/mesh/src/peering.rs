@@ -12,6 +12,10 @@
 //!
 //! Folders may be added and removed at any time: an `Offer` of the new tags alone, a `Leave`.
 //!
+//! A folder has a tag for each generation of its keys that a side can offer. Of those that both have
+//! offered the highest is used. With an earlier one than its own a side lets in only members that
+//! were away when the generation was raised; the others are told so by `Outdated`.
+//!
 //! # Limits
 //!
 //! At most [`FOLDERS_MAX`] tags in either direction during a stream's life. Who needs more
@@ -21,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use dunlin_identity::{DeviceId, FolderId, FolderKeys, Role, Tier, open, seal};
 
+use crate::access::FolderAccess;
 use crate::limits::FOLDERS_MAX;
 use crate::wire::{self, Admit, Credentials, Frame, Short, Tag};
 
@@ -31,7 +36,10 @@ pub(crate) const VERSION: u8 = 1;
 const OFFER_MULTIPLE: usize = 8;
 
 /// The folders that are open on this device.
-pub(crate) type Folders = BTreeMap<FolderId, FolderKeys>;
+pub(crate) type Folders = BTreeMap<FolderId, FolderAccess>;
+
+/// A folder in one generation of its keys.
+type Group = (FolderId, u32);
 
 /// Why a stream must be closed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -62,6 +70,8 @@ pub(crate) enum Action {
     Down(FolderId),
     /// The peer's admission does not hold; it stays out of this folder.
     Refused(FolderId),
+    /// The peer says that this device is not let in with the keys that it has.
+    Outdated(FolderId),
     /// A message of a member.
     Message { folder: FolderId, body: Vec<u8> },
     /// A sealed broadcast handed on by a member.
@@ -116,9 +126,9 @@ pub(crate) struct Peering {
     /// Set by the peer's `Hello`.
     binding: Option<Vec<u8>>,
     folders: Folders,
-    known: BTreeMap<FolderId, Known>,
+    known: BTreeMap<Group, Known>,
     offered: BTreeSet<Tag>,
-    channels: HashMap<u32, FolderId>,
+    channels: HashMap<u32, Group>,
     next_channel: u32,
     tags_sent: usize,
     tags_received: usize,
@@ -153,7 +163,7 @@ impl Peering {
 
     /// Returns the folders in which the peer is up.
     pub(crate) fn up(&self) -> Vec<FolderId> {
-        self.channels.values().copied().collect()
+        self.channels.values().map(|(folder, _)| *folder).collect()
     }
 
     /// Takes the folders that are open now.
@@ -166,29 +176,65 @@ impl Peering {
         let gone: Vec<FolderId> = self
             .folders
             .iter()
-            .filter(|(id, old)| folders.get(id).is_none_or(|new| !same_keys(old, new)))
+            .filter(|(id, old)| folders.get(id).is_none_or(|new| !old.offers_same(new)))
             .map(|(id, _)| *id)
             .collect();
         for folder in gone {
             self.folders.remove(&folder);
-            let Some(known) = self.known.remove(&folder) else { continue };
-            // Even if the peer has left since: it may have come back on the strength of it.
-            if known.channel_told {
-                actions.push(Action::Send(Frame::Leave { channel: known.channel }));
-            }
-            if let Some(channel) = known.admitted {
-                self.channels.remove(&channel);
-                actions.push(Action::Down(folder));
+            for group in self.groups_of(folder) {
+                actions.extend(self.leave(group));
+                self.known.remove(&group);
             }
         }
-        let fresh: Vec<FolderId> =
-            folders.keys().filter(|id| !self.folders.contains_key(id)).copied().collect();
+        let fresh: Folders = folders
+            .iter()
+            .filter(|(id, _)| !self.folders.contains_key(id))
+            .map(|(id, access)| (*id, access.clone()))
+            .collect();
         self.folders = folders.clone();
+        for group in self.known.keys().copied().collect::<Vec<_>>() {
+            if self.refuses(group) && self.known.get(&group).is_some_and(|k| k.admit_sent) {
+                actions.extend(self.leave(group));
+                actions.extend(self.say_outdated(group));
+            }
+        }
         // Before the peer's nonce is known there are no tags; `Hello` will make them all.
         if self.binding.is_some() && !fresh.is_empty() {
-            actions.extend(self.offer(&fresh)?);
+            actions.extend(self.offer(&groups_in(&fresh))?);
         }
         Ok(actions)
+    }
+
+    /// Takes this side out of a folder.
+    fn leave(&mut self, group: Group) -> Vec<Action> {
+        let Some(known) = self.known.get_mut(&group) else { return Vec::new() };
+        let mut actions = Vec::new();
+        // Even if the peer has left since: it may have come back on the strength of it.
+        if known.channel_told {
+            actions.push(Action::Send(Frame::Leave { channel: known.channel }));
+        }
+        (known.admit_sent, known.channel_told) = (false, false);
+        if let Some(channel) = known.admitted.take() {
+            self.channels.remove(&channel);
+            actions.push(Action::Down(group.0));
+        }
+        actions
+    }
+
+    fn groups_of(&self, folder: FolderId) -> Vec<Group> {
+        self.known.range((folder, 0)..=(folder, u32::MAX)).map(|(group, _)| *group).collect()
+    }
+
+    /// Tells whether the peer stays out of a folder with the keys of this generation.
+    fn refuses(&self, (folder, generation): Group) -> bool {
+        let access = self.folders.get(&folder);
+        access.is_none_or(|access| access.refuses(&self.party.peer, generation))
+    }
+
+    /// Tells the peer that it stays out.
+    fn say_outdated(&self, group: Group) -> Option<Action> {
+        let known = self.known.get(&group)?;
+        Some(Action::Send(Frame::Outdated(known.ours)))
     }
 
     /// Takes a frame from the peer.
@@ -203,15 +249,19 @@ impl Peering {
             Frame::Offer(tags) => self.on_offer(tags),
             Frame::Admit(admit) => Ok(self.on_admit(&admit)),
             Frame::Leave { channel } => Ok(self.on_leave(channel)),
+            Frame::Outdated(tag) => {
+                let found = self.known.iter().find(|(_, known)| known.theirs == tag);
+                Ok(found.map(|((folder, _), _)| Action::Outdated(*folder)).into_iter().collect())
+            }
             Frame::Ready if self.is_member() => Ok(vec![Action::Ready]),
             // The last common folder may have been removed while this was on its way.
             Frame::Ready => Ok(Vec::new()),
             Frame::Message { channel, body } => {
-                let folder = self.channels.get(&channel).copied();
+                let folder = self.channels.get(&channel).map(|(folder, _)| *folder);
                 Ok(folder.map(|folder| Action::Message { folder, body }).into_iter().collect())
             }
             Frame::Gossip { channel, covered, envelope } => {
-                let folder = self.channels.get(&channel).copied();
+                let folder = self.channels.get(&channel).map(|(folder, _)| *folder);
                 let action = folder.map(|folder| Action::Gossip { folder, covered, envelope });
                 Ok(action.into_iter().collect())
             }
@@ -239,30 +289,30 @@ impl Peering {
             binding.extend_from_slice(&nonce);
         }
         self.binding = Some(binding);
-        let all: Vec<FolderId> = self.folders.keys().copied().take(FOLDERS_MAX).collect();
+        let mut all = groups_in(&self.folders);
+        all.truncate(FOLDERS_MAX);
         self.offer(&all)
     }
 
     /// Offers the given folders, and admits itself where the peer has offered them before.
-    fn offer(&mut self, folders: &[FolderId]) -> Result<Vec<Action>, PeeringError> {
+    fn offer(&mut self, groups: &[(Group, FolderKeys)]) -> Result<Vec<Action>, PeeringError> {
         let binding = self.binding.clone().ok_or(PeeringError::OutOfTurn)?;
-        let padded = folders.len().next_multiple_of(OFFER_MULTIPLE).max(OFFER_MULTIPLE);
+        let padded = groups.len().next_multiple_of(OFFER_MULTIPLE).max(OFFER_MULTIPLE);
         self.tags_sent += padded;
         if self.tags_sent > FOLDERS_MAX {
             return Err(PeeringError::TooManyTags);
         }
         let mut tags = Vec::with_capacity(padded);
-        for folder in folders {
-            let Some(keys) = self.folders.get(folder).cloned() else { continue };
+        for (group, keys) in groups {
             let ours = keys.prove(self.party.role, &binding);
             let theirs = keys.prove(other(self.party.role), &binding);
             let channel = self.next_channel;
             self.next_channel += 1;
             tags.push(ours);
             self.known.insert(
-                *folder,
+                *group,
                 Known {
-                    keys,
+                    keys: keys.clone(),
                     ours,
                     theirs,
                     channel,
@@ -280,8 +330,8 @@ impl Peering {
         // Sorted, so that the place of a tag does not tell a true one from noise.
         tags.sort_unstable();
         let mut actions = vec![Action::Send(Frame::Offer(tags))];
-        for folder in folders {
-            actions.extend(self.admit_if_common(*folder));
+        for (group, _) in groups {
+            actions.extend(self.admit_if_common(*group));
         }
         Ok(actions)
     }
@@ -299,16 +349,26 @@ impl Peering {
             }
         }
         self.offered.extend(tags);
-        let folders: Vec<FolderId> = self.known.keys().copied().collect();
-        Ok(folders.into_iter().filter_map(|folder| self.admit_if_common(folder)).collect())
+        let groups: Vec<Group> = self.known.keys().copied().collect();
+        Ok(groups.into_iter().filter_map(|group| self.admit_if_common(group)).collect())
     }
 
-    fn admit_if_common(&mut self, folder: FolderId) -> Option<Action> {
+    /// Tells whether both have offered a folder in this generation, and in no later one.
+    fn is_common(&self, (folder, generation): Group) -> bool {
+        let later = self.known.range((folder, generation)..=(folder, u32::MAX));
+        let mut common = later.filter(|(_, known)| self.offered.contains(&known.theirs));
+        common.next_back().is_some_and(|((_, highest), _)| *highest == generation)
+    }
+
+    fn admit_if_common(&mut self, group: Group) -> Option<Action> {
         let binding = self.binding.clone()?;
-        let known = self.known.get_mut(&folder)?;
-        if known.admit_sent || !self.offered.contains(&known.theirs) {
+        if !self.is_common(group) || self.known.get(&group)?.admit_sent {
             return None;
         }
+        if self.refuses(group) {
+            return self.say_outdated(group);
+        }
+        let known = self.known.get_mut(&group)?;
         known.admit_sent = true;
         known.channel_told = true;
         let credentials = Credentials {
@@ -326,9 +386,10 @@ impl Peering {
     fn on_admit(&mut self, admit: &Admit) -> Vec<Action> {
         let found = self.known.iter().find(|(_, known)| known.theirs == admit.tag);
         // No such folder: it was removed while this was on its way, or the tag is noise.
-        let Some((&folder, _)) = found else { return Vec::new() };
-        let credentials = self.check(folder, admit);
-        let Some(known) = self.known.get_mut(&folder) else { return Vec::new() };
+        let Some((&group, _)) = found else { return Vec::new() };
+        let folder = group.0;
+        let credentials = self.check(group, admit);
+        let Some(known) = self.known.get_mut(&group) else { return Vec::new() };
         if known.admitted.is_some() || self.channels.contains_key(&admit.channel) {
             return Vec::new();
         }
@@ -337,7 +398,7 @@ impl Peering {
             return vec![Action::Send(leave), Action::Refused(folder)];
         };
         known.admitted = Some(admit.channel);
-        self.channels.insert(admit.channel, folder);
+        self.channels.insert(admit.channel, group);
         vec![Action::Up(Up {
             folder,
             tier: credentials.admission.tier,
@@ -349,10 +410,10 @@ impl Peering {
     }
 
     /// Opens the peer's credentials, and gives them back only if they hold.
-    fn check(&self, folder: FolderId, admit: &Admit) -> Option<Credentials> {
-        let known = self.known.get(&folder)?;
+    fn check(&self, group: Group, admit: &Admit) -> Option<Credentials> {
+        let known = self.known.get(&group)?;
         // An admission before the offer of its tag is out of turn.
-        if !known.admit_sent {
+        if !known.admit_sent || self.refuses(group) {
             return None;
         }
         let key = credentials_key(&known.keys, other(self.party.role), self.binding.as_ref()?);
@@ -366,18 +427,24 @@ impl Peering {
     }
 
     fn on_leave(&mut self, channel: u32) -> Vec<Action> {
-        let Some(folder) = self.channels.remove(&channel) else { return Vec::new() };
-        let Some(known) = self.known.get_mut(&folder) else { return Vec::new() };
+        let Some(group) = self.channels.remove(&channel) else { return Vec::new() };
+        let Some(known) = self.known.get_mut(&group) else { return Vec::new() };
         // Should the peer come back to the folder, it offers the tag and both admit anew.
         known.admitted = None;
         known.admit_sent = false;
         self.offered.remove(&known.theirs);
-        vec![Action::Down(folder)]
+        vec![Action::Down(group.0)]
     }
 }
 
-fn same_keys(a: &FolderKeys, b: &FolderKeys) -> bool {
-    a.tier() == b.tier() && a.proof_key() == b.proof_key()
+/// Gives what is offered of folders: first of all the generations in use.
+fn groups_in(folders: &Folders) -> Vec<(Group, FolderKeys)> {
+    let group = |folder: &FolderId, keys: &FolderKeys| ((*folder, keys.generation()), keys.clone());
+    let present = folders.iter().map(|(folder, access)| group(folder, &access.keys));
+    let earlier = folders
+        .iter()
+        .flat_map(|(folder, access)| access.offered().skip(1).map(move |keys| group(folder, keys)));
+    present.chain(earlier).collect()
 }
 
 fn other(role: Role) -> Role {

@@ -145,6 +145,9 @@ impl Session {
                 Action::Refused(folder) => {
                     tracing::warn!(%peer, %folder, "refused a device whose admission is not valid");
                 }
+                Action::Outdated(folder) => {
+                    shared.tell(MeshEvent::Outdated { peer, folder }).await;
+                }
                 Action::Message { folder, body } => {
                     shared.tell(MeshEvent::Message { peer, folder, message: body }).await;
                 }

@@ -137,7 +137,7 @@ impl Shared {
     }
 
     pub(crate) fn keys(&self, folder: &FolderId) -> Option<FolderKeys> {
-        self.folders.borrow().get(folder).cloned()
+        self.folders.borrow().get(folder).map(|access| access.keys.clone())
     }
 
     /// Makes a link known, in place of an older one.

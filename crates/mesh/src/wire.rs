@@ -27,6 +27,7 @@ const LEAVE: u8 = 4;
 const READY: u8 = 5;
 const MESSAGE: u8 = 6;
 const GOSSIP: u8 = 7;
+const OUTDATED: u8 = 8;
 
 /// A keyed tag by which both sides know a folder on one stream, and nobody else.
 pub(crate) type Tag = [u8; 32];
@@ -75,6 +76,9 @@ pub(crate) enum Frame {
     Admit(Admit),
     /// The sender has left the folder of this channel of its own.
     Leave { channel: u32 },
+    /// The sender lets nobody in with the keys of the folder and generation that it names by this
+    /// tag of its own, or not this device.
+    Outdated(Tag),
     /// The sender listens for gossip.
     Ready,
     /// A message in the folder of this channel.
@@ -122,6 +126,7 @@ impl Frame {
             Self::Offer(tags) => framed(OFFER, &[tags.as_flattened()]),
             Self::Admit(admit) => framed(ADMIT, &[&encode(admit)]),
             Self::Leave { channel } => framed(LEAVE, &[&channel.to_be_bytes()]),
+            Self::Outdated(tag) => framed(OUTDATED, &[tag]),
             Self::Ready => framed(READY, &[]),
             Self::Message { channel, body } => message(*channel, body),
             Self::Gossip { channel, covered, envelope } => gossip(*channel, covered, envelope),
@@ -150,6 +155,7 @@ impl Frame {
                 (channel, []) => Ok(Self::Leave { channel }),
                 _ => Err(WireError::Malformed),
             },
+            OUTDATED => Ok(Self::Outdated(payload.try_into().map_err(|_| WireError::Malformed)?)),
             READY if payload.is_empty() => Ok(Self::Ready),
             READY => Err(WireError::Malformed),
             MESSAGE => {
@@ -217,6 +223,7 @@ mod tests {
                 }
             ),
             any::<u32>().prop_map(|channel| Frame::Leave { channel }),
+            any::<Tag>().prop_map(Frame::Outdated),
             Just(Frame::Ready),
             (any::<u32>(), any::<Vec<u8>>())
                 .prop_map(|(channel, body)| Frame::Message { channel, body }),

@@ -14,7 +14,7 @@ fn folders(secrets: &[u8]) -> Folders {
         .iter()
         .map(|secret| {
             let keys = FolderKeys::create([*secret; 32]);
-            (keys.folder(), keys)
+            (keys.folder(), keys.into())
         })
         .collect()
 }
@@ -189,13 +189,88 @@ fn an_admission_with_a_bad_signature_is_refused() {
 #[test]
 fn a_lower_tier_is_told_as_such() {
     let weak = FolderKeys::create([1; 32]).weaken(Tier::Store).unwrap();
-    let mut pair = Pair::new(Folders::from([(weak.folder(), weak)]), folders(&[1]));
+    let mut pair = Pair::new(Folders::from([(weak.folder(), weak.into())]), folders(&[1]));
     pair.settle();
     let tier = |seen: &[Action]| match seen {
         [Action::Up(up)] => up.tier,
         other => panic!("{other:?}"),
     };
     assert_eq!((tier(&pair.seen[0]), tier(&pair.seen[1])), (Tier::Write, Tier::Store));
+}
+
+/// The folder in its first two generations.
+fn generations() -> [FolderKeys; 2] {
+    let first = FolderKeys::create([1; 32]);
+    let next = first.next_generation([9; 32]).unwrap();
+    let second = first.at_generation(&next).unwrap();
+    [first, second]
+}
+
+fn one(access: FolderAccess) -> Folders {
+    Folders::from([(access.keys.folder(), access)])
+}
+
+/// How the folder is open where the second generation is in use.
+fn second(late: &[DeviceId], removed: &[DeviceId]) -> Folders {
+    let [first, second] = generations();
+    one(FolderAccess {
+        keys: second,
+        earlier: vec![first],
+        late: late.iter().copied().collect(),
+        removed: removed.iter().map(|device| (*device, 1)).collect(),
+    })
+}
+
+#[test]
+fn a_member_that_was_away_comes_up_with_its_old_keys_and_then_with_the_new_ones() {
+    let mut pair = Pair::new(second(&[device(2)], &[]), folders(&[1]));
+    pair.settle();
+    assert_eq!((pair.up(0), pair.up(1)), ([id(1)].into(), [id(1)].into()));
+    // It has learned the new ones over this channel.
+    let actions = pair.sides[1].set_folders(&second(&[device(1)], &[])).unwrap();
+    pair.act(1, actions);
+    pair.settle();
+    for side in 0..2 {
+        let up: Vec<&Group> = pair.sides[side].channels.values().collect();
+        assert_eq!(up, [&(id(1), 1)]);
+        let told: Vec<_> =
+            pair.seen[side].iter().map(|seen| matches!(seen, Action::Up(_))).collect();
+        assert_eq!(told, [true, false, true], "up, down, up: {:?}", pair.seen[side]);
+    }
+}
+
+#[test]
+fn who_has_only_an_old_code_stays_out_and_is_told() {
+    let mut pair = Pair::new(second(&[], &[]), folders(&[1]));
+    pair.settle();
+    assert!(pair.up(0).is_empty() && pair.up(1).is_empty());
+    assert_eq!(pair.seen[0], [Action::Refused(id(1))]);
+    assert_eq!(pair.seen[1], [Action::Outdated(id(1))]);
+}
+
+#[test]
+fn who_is_removed_while_connected_goes_down_at_once_and_stays_out() {
+    let [first, _] = generations();
+    // With new keys, and before they are agreed upon.
+    let removed = [(device(2), 1)].into();
+    let same_keys = one(FolderAccess { removed, ..first.into() });
+    for after in [second(&[device(2)], &[device(2)]), same_keys] {
+        let mut pair = Pair::new(folders(&[1]), folders(&[1]));
+        pair.settle();
+        assert_eq!(pair.up(1).len(), 1);
+        let actions = pair.sides[0].set_folders(&after).unwrap();
+        pair.act(0, actions);
+        assert!(pair.up(0).is_empty(), "at once, whatever the other side does");
+        pair.settle();
+        assert!(pair.up(0).is_empty() && pair.up(1).is_empty());
+        assert_eq!(pair.seen[1].last(), Some(&Action::Outdated(id(1))));
+        // Whatever it does to come back.
+        let actions = pair.sides[1].set_folders(&Folders::new()).unwrap();
+        pair.act(1, actions);
+        pair.set(1, &[1]);
+        pair.settle();
+        assert!(pair.up(0).is_empty() && pair.up(1).is_empty());
+    }
 }
 
 #[test]
