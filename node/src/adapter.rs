@@ -199,10 +199,8 @@ impl Control for Adapter {
         told(self.node.rename_device(&device, &name).await)
     }
 
-    async fn remove_device(&self, _device: String) -> Result<(), Fault> {
-        let message = "a device cannot be removed from its folders yet";
-        Err(Fault::new(FaultKind::Unsupported, message)
-            .advise("make a new folder, and join it with the devices that stay"))
+    async fn remove_device(&self, device: String, folder: Option<String>) -> Result<(), Fault> {
+        told(self.node.remove_device(&device, folder.as_deref()).await)
     }
 
     async fn limits(&self) -> Result<LimitStatus, Fault> {

@@ -372,8 +372,14 @@ pub(crate) enum Device {
         /// Its new name
         name: String,
     },
-    /// End a device's membership; the copies that it has stay with it
-    Remove(DeviceArg),
+    /// End a device's membership, and that of join codes; the copies that it has stay with it
+    Remove {
+        #[command(flatten)]
+        device: DeviceArg,
+        /// In this folder alone: its name, its path, or a path inside it
+        #[arg(long)]
+        folder: Option<String>,
+    },
 }
 
 #[derive(Args, Debug)]

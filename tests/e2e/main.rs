@@ -21,6 +21,7 @@ mod mass_overwrite;
 mod online;
 mod operations;
 mod priorities;
+mod removal;
 mod save_patterns;
 mod settings;
 mod stranger;

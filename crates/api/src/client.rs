@@ -214,9 +214,16 @@ impl Client {
         self.order(Method::PATCH, &address, Some(&body), Patience::Usual).await
     }
 
-    /// Ends a device's membership.
-    pub async fn remove_device(&self, device: &str) -> Result<(), ClientError> {
-        let address = format!("/v1/devices/{}", segment(device));
+    /// Ends a device's membership in all folders, or in one of them.
+    pub async fn remove_device(
+        &self,
+        device: &str,
+        folder: Option<&str>,
+    ) -> Result<(), ClientError> {
+        let mut address = format!("/v1/devices/{}", segment(device));
+        if let Some(folder) = folder {
+            address = format!("{address}?folder={}", segment(folder));
+        }
         self.order(Method::DELETE, &address, None::<&()>, Patience::Usual).await
     }
 

@@ -187,8 +187,12 @@ pub trait Control: Clone + Send + Sync + 'static {
         name: String,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Ends a device's membership in all folders of this node.
-    fn remove_device(&self, device: String) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Ends a device's membership in all folders of this node, or in one of them.
+    fn remove_device(
+        &self,
+        device: String,
+        folder: Option<String>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The limits of block transfer.
     fn limits(&self) -> impl Future<Output = Result<LimitStatus, Fault>> + Send;

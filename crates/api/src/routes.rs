@@ -15,6 +15,7 @@ use dunlin_engine::settings::{FolderSetting, SettingChange};
 use dunlin_engine::types::{
     Check, FolderInfo, FolderStatus, PathHistory, RestoreReport, Status, VerifyReport, WaitOutcome,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::control::{Control, Fault, FaultKind};
@@ -314,8 +315,22 @@ async fn rename_device<C: Control>(
     Ok(DONE)
 }
 
-async fn remove_device<C: Control>(State(app): State<App<C>>, Path(device): Path<String>) -> Done {
-    app.control.remove_device(app.device(&device).await?).await?;
+/// Which of the folders is meant.
+#[derive(Deserialize)]
+struct InFolder {
+    folder: Option<String>,
+}
+
+async fn remove_device<C: Control>(
+    State(app): State<App<C>>,
+    Path(device): Path<String>,
+    InQuery(query): InQuery<InFolder>,
+) -> Done {
+    let folder = match query.folder {
+        Some(folder) => Some(app.folder(&folder).await?),
+        None => None,
+    };
+    app.control.remove_device(app.device(&device).await?, folder).await?;
     Ok(DONE)
 }
 

@@ -72,6 +72,7 @@ pub(crate) use conflicts::author_name;
 pub use conflicts::{CONFLICTS_MAX, Decision, MergedFile, OpenConflict};
 pub use content::LargeFile;
 pub use durable::Announce;
+pub use members::{Grant, Membership};
 pub use past::{Past, PastError, Plan, Target, VERSIONS_MAX, Wanted};
 pub use put::{Put, PutError};
 pub(crate) use staging::SYNC_EACH_MAX;
@@ -433,9 +434,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         message: SyncMessage,
         now: Millis,
     ) -> Result<(), SyncError> {
-        if self.removed.is_some() {
-            return Ok(());
-        }
         let handled = match self.replicator.on_message(from, message, &mut self.index, now) {
             Ok(handled) => handled,
             Err(error) => {

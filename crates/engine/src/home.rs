@@ -31,6 +31,8 @@ use crate::units;
 const NAME_MAX: usize = 64;
 /// Address hints in a join code.
 const HINTS_MAX: usize = 3;
+/// Keys of earlier generations that are kept for a folder.
+const EARLIER_MAX: usize = 4;
 /// How often, and how far apart, a lock that another process holds is tried for.
 const LOCK_ATTEMPTS: u32 = 60;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -343,6 +345,41 @@ impl Home {
             .map_err(|error| HomeError::Damaged { path, reason: error.to_string() })
     }
 
+    /// Keeps a later generation's keys of a folder, and the present ones among the earlier.
+    ///
+    /// # Errors
+    /// When they cannot be read or written; the present ones stay then.
+    pub fn raise(&self, folder: &FolderConfig, keys: &FolderKeys) -> Result<(), HomeError> {
+        let mut earlier = self.earlier_keys(folder);
+        earlier.insert(0, self.keys(folder)?);
+        let mut bytes = Vec::new();
+        for keys in earlier.iter().take(EARLIER_MAX) {
+            let encoded = keys.to_bytes();
+            bytes.extend(u32::try_from(encoded.len()).unwrap_or_default().to_le_bytes());
+            bytes.extend_from_slice(&encoded);
+        }
+        // First, so that a failure in between only keeps too much.
+        let secrets = self.path.join("secrets");
+        self.write_private(&secrets.join(earlier_name(&folder.id)), &bytes)?;
+        self.write_private(&secrets.join(&folder.id), &keys.to_bytes())
+    }
+
+    /// The keys that a folder had before devices were removed, the latest first. They are only of
+    /// use to let members in that were away, so that what cannot be read counts as none.
+    pub fn earlier_keys(&self, folder: &FolderConfig) -> Vec<FolderKeys> {
+        let path = self.path.join("secrets").join(earlier_name(&folder.id));
+        let bytes = fs::read(path).unwrap_or_default();
+        let mut rest = bytes.as_slice();
+        let mut found = Vec::new();
+        while let Some((len, after)) = rest.split_first_chunk() {
+            let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX);
+            let Some((encoded, after)) = after.split_at_checked(len) else { break };
+            found.extend(FolderKeys::from_bytes(encoded));
+            rest = after;
+        }
+        found
+    }
+
     /// Adds a folder to the settings. `path` must be absolute and is checked: a directory that can
     /// be written, in no other folder and with no other folder in it.
     ///
@@ -395,6 +432,12 @@ impl Home {
         self.save(&config)?;
         let secret = self.path.join("secrets").join(&found.id);
         fs::remove_file(&secret).map_err(io_error("remove", &secret))?;
+        let earlier = self.path.join("secrets").join(earlier_name(&found.id));
+        if let Err(error) = fs::remove_file(&earlier)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(io_error("remove", &earlier)(error));
+        }
         Ok(found)
     }
 
@@ -602,6 +645,11 @@ pub fn folder_id(folder: &FolderConfig) -> Result<FolderId, HomeError> {
         path: PathBuf::from("config.toml"),
         reason: format!("{:?} is no folder id", folder.id),
     })
+}
+
+/// Where a folder's earlier keys are, beside the present ones.
+fn earlier_name(id: &str) -> String {
+    format!("{id}.earlier")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod download;
 pub mod folder;
 pub mod history;
 pub mod home;
+pub mod keys;
 pub mod limits;
 pub mod manifests;
 pub mod network;

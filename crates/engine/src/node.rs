@@ -4,6 +4,7 @@ mod conflicts;
 mod find;
 mod history;
 mod limits;
+mod members;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::conflict::ResolverSlot;
+use crate::folder::Membership;
 use crate::home::{self, FolderConfig, Home, HomeError, HomeLock, VersionSettings};
+use crate::keys::CurrentKeys;
 use crate::network::{MeshNetwork, Network, ServeBlocks};
 use crate::open::{self, OpenFolder};
 use crate::runner::{Command, Request, Runner, Snapshot};
@@ -160,7 +163,11 @@ struct Seen {
 
 struct RunningFolder {
     config: FolderConfig,
-    keys: FolderKeys,
+    keys: Arc<CurrentKeys>,
+    /// Who takes part, as mesh and transfer were told last.
+    membership: Arc<Membership>,
+    /// Whether others have said that this device is not let in with its keys.
+    outdated: bool,
     runner: Arc<Runner>,
     seen: BTreeMap<DeviceId, Seen>,
     own_versions: Arc<Mutex<VersionSettings>>,
@@ -264,7 +271,8 @@ impl Node {
         node.apply_limits();
         let pump = tokio::spawn(node.clone().pump(mesh_events));
         let limits = tokio::spawn(node.clone().keep_limits());
-        lock_of(&node.0.tasks).extend([pump, limits]);
+        let members = tokio::spawn(node.clone().keep_members());
+        lock_of(&node.0.tasks).extend([pump, limits, members]);
         node.save_listen();
         Ok(node)
     }
@@ -374,8 +382,9 @@ impl Node {
         let inner = &self.0;
         let serve = Arc::clone(&inner.blocks);
         let own_versions = Arc::new(Mutex::new(config.versions.clone()));
+        let current = Arc::new(CurrentKeys::new(keys.clone()));
         let opener = open::opener(OpenFolder {
-            keys: keys.clone(),
+            keys: Arc::clone(&current),
             name: config.name.clone(),
             path: config.path.clone(),
             private: None,
@@ -401,7 +410,9 @@ impl Node {
         inner.door.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, door);
         let running = RunningFolder {
             config,
-            keys: keys.clone(),
+            keys: current,
+            membership: Arc::default(),
+            outdated: false,
             runner: Arc::new(runner),
             seen: BTreeMap::new(),
             own_versions,
@@ -507,17 +518,23 @@ impl Node {
 
     fn folder_status(&self, folder: &RunningFolder) -> FolderStatus {
         let snapshot = folder.runner.snapshot();
-        let traffic = self.0.network.traffic(folder.keys.folder());
+        let keys = folder.keys.get();
+        let traffic = self.0.network.traffic(keys.folder());
+        // It may still be connected with others that were removed, or have not heard of it.
+        let (state, error) = match folder.outdated && snapshot.error.is_none() {
+            true => (FolderState::Error, Some(members::OUTDATED.to_owned())),
+            false => (snapshot.state, snapshot.error.clone()),
+        };
         FolderStatus {
             name: folder.config.name.clone(),
             path: folder.config.path.display().to_string(),
-            tier: folder.keys.tier().to_string(),
-            state: if snapshot.state == FolderState::Idle && !snapshot.settled {
+            tier: keys.tier().to_string(),
+            state: if state == FolderState::Idle && !snapshot.settled {
                 FolderState::Syncing
             } else {
-                snapshot.state
+                state
             },
-            error: snapshot.error.clone(),
+            error,
             files: snapshot.counts.files,
             dirs: snapshot.counts.dirs,
             bytes: snapshot.counts.bytes,
@@ -593,6 +610,12 @@ impl Node {
             let snapshot = folder.runner.snapshot();
             match snapshot.state {
                 FolderState::Paused => continue,
+                _ if folder.outdated => {
+                    return Some(WaitOutcome::Stopped {
+                        folder: folder.config.name.clone(),
+                        reason: members::OUTDATED.to_owned(),
+                    });
+                }
                 FolderState::Held | FolderState::Error => {
                     return Some(WaitOutcome::Stopped {
                         folder: folder.config.name.clone(),
@@ -611,30 +634,6 @@ impl Node {
     /// Looks for what could keep this device from syncing.
     pub fn doctor(&self) -> Vec<Check> {
         crate::doctor::run(&self.0.home, Some(&self.status()))
-    }
-
-    /// Gives a device another name: this one, which the other devices see from its next start on,
-    /// or another one, in all folders that are shared with it.
-    ///
-    /// # Errors
-    /// When the name cannot be used, or no folder is shared with the device.
-    pub async fn rename_device(&self, device: &str, name: &str) -> Result<(), NodeError> {
-        let own = self.0.key.device().to_string();
-        if device == self.0.name || own.starts_with(device) {
-            let mut config = self.0.home.config()?;
-            home::check_name(name)?.clone_into(&mut config.name);
-            self.0.home.save(&config)?;
-            return self.follow_own_name(name).await;
-        }
-        let known = self.status().folders.into_iter().flat_map(|folder| folder.devices);
-        let found: BTreeSet<String> = known
-            .filter(|known| known.name == device || known.device.starts_with(device))
-            .map(|known| known.device)
-            .collect();
-        match found.iter().map(|device| device.parse()).collect::<Result<Vec<_>, _>>() {
-            Ok(devices) if devices.len() == 1 => self.name_device(devices[0], name).await,
-            _ => Err(NodeError::NotFound(format!("no folder is shared with one {device:?}"))),
-        }
     }
 
     fn save_listen(&self) {
@@ -659,6 +658,7 @@ impl Node {
                     }
                     self.command(folder, Command::PeerDown(peer)).await;
                 }
+                MeshEvent::Outdated { peer, folder } => self.outdated(folder, peer),
                 MeshEvent::Message { peer, folder, message }
                 | MeshEvent::Gossip { from: peer, folder, message } => {
                     match dunlin_index::sync::SyncMessage::decode(&message) {

@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dunlin_identity::{DeviceId, DeviceKey, FolderId, FolderKeys};
+use dunlin_identity::{DeviceId, DeviceKey, FolderId};
 use dunlin_index::storage::{SledSpace, SledStore};
-use dunlin_index::{Batch, Config, KeyVerifier, Storage, StorageError};
+use dunlin_index::{Batch, Config, Storage, StorageError};
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, RealFs};
 use dunlin_tree::marker::{Marker, RootError};
@@ -18,6 +18,7 @@ use crate::conflict::ResolverSlot;
 use crate::folder::{Announce, Folder};
 use crate::history::History;
 use crate::home::VersionSettings;
+use crate::keys::CurrentKeys;
 use crate::network::{Network, ServeBlocks};
 use crate::node::random;
 use crate::runner::{Command, Inbox, Opened, Opener, Shell};
@@ -33,7 +34,7 @@ pub(crate) type TakeBlocks = Box<dyn Fn(Arc<dyn ServeBlocks>) + Send>;
 
 /// What is needed to open a folder.
 pub(crate) struct OpenFolder {
-    pub(crate) keys: FolderKeys,
+    pub(crate) keys: Arc<CurrentKeys>,
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     /// Where temporary files and versions go, if not into the folder's `.dunlin`.
@@ -85,19 +86,20 @@ fn open(
     let name = &open.name;
     let say = |error: &dyn std::fmt::Display| error.to_string();
     let device = open.key.device();
-    let folder = open.keys.folder();
+    let keys = open.keys.get();
+    let folder = keys.folder();
     let fs = Arc::new(open_fs(&open.path, open.private.as_deref()).map_err(|error| say(&error))?);
 
     let spaces = spaces_of(&open.store, folder, &open.space);
     let now = open.clock.now();
     let config = Config {
         folder,
-        id_key: open.keys.id_key().unwrap_or([0; 32]),
+        id_key: keys.id_key().unwrap_or([0; 32]),
         device,
-        tier: open.keys.tier(),
-        admission: open.keys.admit(device),
+        tier: keys.tier(),
+        admission: keys.admit(device),
         name: open.device_name.clone(),
-        verifier: Arc::new(KeyVerifier(open.keys.clone())),
+        verifier: Arc::clone(&open.keys) as _,
         fresh_epoch: u64::from_le_bytes(random()[..8].try_into().unwrap_or([1; 8])),
     };
     let versions = open.versions.lock().unwrap_or_else(PoisonError::into_inner).clone();

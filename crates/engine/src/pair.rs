@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::clock::SystemClock;
 use crate::folder::Announce;
 use crate::home::{Home, HomeError, HomeLock};
+use crate::keys::CurrentKeys;
 use crate::network::{Network, ServeBlocks};
 use crate::node::NodeError;
 use crate::open::{self, OpenFolder};
@@ -150,7 +151,7 @@ impl Pair {
             // The other side reads this side's blocks.
             let served = Arc::clone(&links[1 - at].blocks);
             let opener = open::opener(OpenFolder {
-                keys,
+                keys: Arc::new(CurrentKeys::new(keys)),
                 name: side.path.display().to_string(),
                 path: side.path.clone(),
                 private: Some(private),

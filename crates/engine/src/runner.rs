@@ -13,7 +13,7 @@ use bytes::Bytes;
 use dunlin_blocks::FileHash;
 use dunlin_identity::{DeviceId, FolderId, Hash};
 use dunlin_index::sync::SyncMessage;
-use dunlin_index::{Millis, RelPath, Storage};
+use dunlin_index::{Millis, RelPath, Storage, WrappedKey};
 use dunlin_text::settings::Settings;
 use dunlin_transfer::{Fetched, Priority};
 use dunlin_tree::disk::DiskTable;
@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::clock::Clock;
 use crate::conflict::ResolverSlot;
 use crate::download::{self, DownloadError};
-use crate::folder::{Action, Announce, Folder, LargeFile, Past, Put, PutError, Wanted};
+use crate::folder::{Action, Announce, Folder, LargeFile, Membership, Past, Put, PutError, Wanted};
 use crate::history::History;
 use crate::home::VersionSettings;
 use crate::manifests::ManifestStore;
@@ -137,6 +137,22 @@ pub enum Request {
     OwnVersions(VersionSettings),
     /// Fetch what is lacking of a file, or below a directory, before all else.
     Fetch(RelPath),
+    /// Remove a device, with the keys of the generation that this is to raise the folder to.
+    RemoveDevice {
+        /// Which.
+        device: DeviceId,
+        /// The generation.
+        generation: u32,
+        /// Its keys, wrapped for those that stay.
+        keys: Vec<WrappedKey>,
+    },
+    /// Raise the generation once more.
+    Raise {
+        /// The generation.
+        generation: u32,
+        /// Its keys, wrapped for all members.
+        keys: Vec<WrappedKey>,
+    },
 }
 
 /// What the outside sees of a folder, published by its thread.
@@ -156,6 +172,8 @@ pub struct Snapshot {
     pub in_sync: BTreeMap<DeviceId, bool>,
     /// All members that the index knows, this device included.
     pub members: Vec<dunlin_index::Member>,
+    /// Who takes part, as far as keys go.
+    pub membership: Arc<Membership>,
     /// Names that cannot be synced.
     pub problems: Vec<Problem>,
     /// What the members share.
@@ -172,6 +190,7 @@ impl Snapshot {
             settled: false,
             in_sync: BTreeMap::new(),
             members: Vec::new(),
+            membership: Arc::default(),
             problems: Vec::new(),
             settings: Arc::default(),
         }
@@ -270,6 +289,11 @@ impl Runner {
         self.snapshot.borrow().clone()
     }
 
+    /// Who takes part, as far as keys go.
+    pub fn membership(&self) -> Arc<Membership> {
+        Arc::clone(&self.snapshot.borrow().membership)
+    }
+
     /// To wait for changes of the snapshot.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.snapshot.clone()
@@ -312,6 +336,7 @@ fn take_snapshot<F: Fs, S: Storage>(
         settled: folder.is_settled(),
         in_sync: peers.keys().map(|peer| (*peer, folder.in_sync(peer))).collect(),
         members: folder.index().members(),
+        membership: Arc::new(folder.membership()),
         problems: folder.problems().cloned().collect(),
         settings: Arc::clone(folder.settings()),
     }
@@ -606,6 +631,19 @@ where
                 Ok(None) => Err(format!("nothing is known of {path} in this folder")),
                 Err(error) => Err(error.to_string()),
             },
+            Request::RemoveDevice { generation, .. } | Request::Raise { generation, .. }
+                if self.folder.index().generation().checked_add(1) != Some(generation) =>
+            {
+                Err("another device was removed at the same time: try again".to_owned())
+            }
+            Request::RemoveDevice { device, keys, .. } => {
+                let removed = self.folder.remove_device(device, &keys, now);
+                removed.map(|_| ()).map_err(|error| error.to_string())
+            }
+            Request::Raise { keys, .. } => {
+                let raised = self.folder.raise_generation(&keys, now);
+                raised.map(|_| ()).map_err(|error| error.to_string())
+            }
             Request::OwnVersions(own) => {
                 self.folder.set_own_versions(own);
                 Ok(())

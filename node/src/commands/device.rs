@@ -24,13 +24,14 @@ pub(crate) async fn run(context: &Context, command: Device) -> Result<Exit, Fail
                 .map_err(|error| Failure::from(error).during("cannot rename"))?;
             context.output.note(&format!("{} is called {name} now", device.device));
         }
-        Device::Remove(device) => {
+        Device::Remove { device, folder } => {
             client
-                .remove_device(&device.device)
+                .remove_device(&device.device, folder.as_deref())
                 .await
                 .map_err(|error| Failure::from(error).during("cannot remove"))?;
             context.output.note(&format!(
-                "{} is no member any more; the copies that it has stay with it",
+                "{} is no member any more; the copies that it has stay with it. Old join codes let \
+                 nobody in any more: `dunlin share` prints a new one",
                 device.device
             ));
         }

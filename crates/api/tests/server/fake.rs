@@ -205,8 +205,11 @@ impl Control for Fake {
         self.note(format!("rename {device} {name}"))
     }
 
-    async fn remove_device(&self, _device: String) -> Result<(), Fault> {
-        Err(Fault::new(FaultKind::Unsupported, "cannot remove a device yet"))
+    async fn remove_device(&self, device: String, folder: Option<String>) -> Result<(), Fault> {
+        match folder {
+            Some(folder) => self.note(format!("remove {device} from {folder}")),
+            None => Err(Fault::new(FaultKind::Unsupported, "cannot remove a device from all")),
+        }
     }
 
     async fn limits(&self) -> Result<LimitStatus, Fault> {

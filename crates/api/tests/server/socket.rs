@@ -108,7 +108,7 @@ async fn faults_arrive_as_they_were_made() {
     assert_eq!(relative.kind, FaultKind::Invalid);
     let unknown = fault(client.pause("other").await.unwrap_err());
     assert_eq!(unknown.kind, FaultKind::NotFound);
-    let later = fault(client.remove_device(NAS).await.unwrap_err());
+    let later = fault(client.remove_device(NAS, None).await.unwrap_err());
     assert_eq!(later.kind, FaultKind::Unsupported);
     let huge = SettingChange { value: "x".repeat(100_000), ..SettingChange::default() };
     let huge = fault(client.set("My files", "k", &huge).await.unwrap_err());
@@ -116,6 +116,8 @@ async fn faults_arrive_as_they_were_made() {
     let endless = fault(client.wait(Some(f64::INFINITY)).await.unwrap_err());
     assert_eq!(endless.kind, FaultKind::Invalid);
     assert!(fake.asked().is_empty());
+    client.remove_device(NAS, Some("My files")).await.unwrap();
+    assert_eq!(fake.asked(), [format!("remove {NAS} from My files")]);
     server.stop().await;
 }
 
