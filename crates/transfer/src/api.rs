@@ -136,7 +136,7 @@ pub enum FetchError {
     Closed,
 }
 
-/// Payload bytes (blocks without framing, compressed where they went so) that went over the network.
+/// Payload bytes that went over the network: blocks without framing, compressed where they went so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes of blocks sent.

@@ -41,8 +41,8 @@
 //! The watches with these numbers are here; those below the first number of which no news ever said
 //! so are not. Of all but the last [`WATCHES_MAX`] watches, `R` may tell nothing.
 //!
-//! A bundle is shorter than what it holds, which is at most [`BUNDLE_BYTES`] or one block. Who takes
-//! none gets none.
+//! A bundle is shorter than what it holds, which is at most [`BUNDLE_BYTES`] or one block. Who
+//! takes none gets none.
 
 use std::io;
 

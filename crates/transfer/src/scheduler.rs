@@ -8,22 +8,22 @@
 //! - A *source* is a device that serves a folder over a session that is up. It has a window of
 //!   bytes in flight: what it gives in its latency and 150 ms more, within [`Bounds`].
 //! - On a metered connection ([`Scheduler::set_metered`]) only what is urgent is asked for.
-//! - A folder that goes before others ([`FolderPriority`]) has them wait, with all that is not urgent,
-//!   as long as anything of it is in flight.
+//! - A folder that goes before others ([`FolderPriority`]) has them wait, with all that is not
+//!   urgent, as long as anything of it is in flight.
 //! - Pending blocks go out in small batches in turn to the sources with room, high priority first,
 //!   folders in turn. What a source lacks goes to the others.
 //! - When nothing is pending, blocks that a slow source still owes are asked of a quick one too;
 //!   the copy that loses is cancelled.
 //! - A source that brings nothing for [`Bounds::stall`] is dropped, as is one that brings
 //!   [`LIES_MAX`] blocks with wrong hashes among few right ones; both are shunned for a while.
-//! - With several sources, each is asked to tell which of the wanted blocks it has, and which it gets
-//!   ([`Action::Watch`], [`Scheduler::told`]). What the fewest have is asked for first, so that
+//! - With several sources, each is asked to tell which of the wanted blocks it has, and which it
+//!   gets ([`Action::Watch`], [`Scheduler::told`]). What the fewest have comes first, so that
 //!   devices that fetch the same soon have different parts; and nobody is asked for what it lacks.
 //!   Who does not tell, or breaks its word, is asked as if it had everything. What is urgent is
 //!   asked for without waiting for word.
 //! - What a source lacked, of which it does not tell, it may have a little later, when it is being
-//!   filled itself: it is asked again after [`Bounds::retry`], and less and less often as long as it
-//!   brings nothing.
+//!   filled itself: it is asked again after [`Bounds::retry`], and less and less often as long as
+//!   it brings nothing.
 //! - A block that no source has is asked for again every [`Bounds::retry`] and when a source comes
 //!   up; after [`Bounds::give_up`] the jobs are told, and it is forgotten.
 //!

@@ -125,10 +125,7 @@ impl Stream<'_> {
             match request.await.map_err(|_| ProtocolError::Silent)?? {
                 None => return Ok(()),
                 Some(Request::Ask(blocks)) => {
-                    // Asked at every batch, so that a removed member is cut off at once.
-                    if !self.shared.gate.is_member(self.folder, &self.peer) {
-                        return Err(ProtocolError::Refused);
-                    }
+                    self.check_member()?;
                     for block in blocks {
                         questions
                             .try_send(Question { number: next, block })
@@ -138,6 +135,7 @@ impl Stream<'_> {
                 }
                 Some(Request::TakeBack(number)) => self.take_back(number)?,
                 Some(Request::Watch(hashes)) => {
+                    self.check_member()?;
                     let add = || self.shared.watchers.add(self.folder, self.watcher);
                     if *watching.get_or_insert_with(add) {
                         self.watcher.watches().watch(&hashes);
@@ -148,11 +146,19 @@ impl Stream<'_> {
         }
     }
 
+    /// Asked at every batch and before all news, so that a removed member is cut off at once.
+    fn check_member(&self) -> Result<(), ProtocolError> {
+        match self.shared.gate.is_member(self.folder, &self.peer) {
+            true => Ok(()),
+            false => Err(ProtocolError::Refused),
+        }
+    }
+
     /// Looks up what is watched. Ends only when that fails.
     async fn look_up(&self) -> Result<(), ProtocolError> {
         loop {
             let hashes = self.watcher.watches().next_to_look_up(LOOKED_UP);
-            if hashes.is_empty() || !self.shared.gate.is_member(self.folder, &self.peer) {
+            if hashes.is_empty() {
                 self.watcher.asked.notified().await;
                 continue;
             }
@@ -270,6 +276,7 @@ impl Stream<'_> {
             let portion = tokio::select! {
                 portion = portions.recv() => portion,
                 () = self.watcher.due() => {
+                    self.check_member()?;
                     write_news(writer, &self.watcher.news()).await?;
                     writer.flush().await?;
                     continue;

@@ -52,8 +52,8 @@ pub(super) struct Rank {
     pub(super) mtime_ns: i64,
 }
 
-/// Where a content stands among those that wait: what is urgent first, then what is small (by powers
-/// of two), then what was changed last.
+/// Where a content stands among those that wait: what is urgent first, then what is small (by
+/// powers of two), then what was changed last.
 type Place = (Urgency, u32, Reverse<i64>, Hash);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,8 +25,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(Rank { urgency, mtime_ns })
     }
 
-    /// Has what is lacking of a file, or below a directory, fetched before all else. Returns how many
-    /// things lack something; `None` when there is nothing at the path.
+    /// Has what is lacking of a file, or below a directory, fetched before all else. Returns how
+    /// many things lack something; `None` when there is nothing at the path.
     ///
     /// # Errors
     /// When the index cannot be read.
