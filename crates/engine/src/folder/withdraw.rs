@@ -9,7 +9,8 @@
 //! - otherwise the values that hold the content are taken out ([`Index::withdraw`]).
 //!
 //! Both replace just these values, so that it does no harm when several devices do so at once, or
-//! when somebody writes the file meanwhile. Members that are not connected hold it back. Who has
+//! when somebody writes the file meanwhile. Members that are not connected hold it back; the
+//! last one that removals have left asks nobody. Who has
 //! answered, and gets such a content from its user after that, announces it as written anew.
 //!
 //! # Limits
@@ -158,6 +159,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let question = SyncMessage::WantHave { round: number, contents: contents.clone() };
             self.out.push_back(Action::Send(other, question));
         }
+        // The last member has its answer.
+        self.heard_absent(self.signer.device(), number, &[], now);
         Ok(())
     }
 
@@ -177,7 +180,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             rank += u64::from(member.tier == Tier::Write && member.device < me);
             others.push(member.device);
         }
-        (!others.is_empty()).then_some((others, rank))
+        // Who is alone has nobody to ask: the others have not been heard of yet, unless all of them
+        // were removed.
+        let is_last = self.index.generation() > 0;
+        (!others.is_empty() || is_last).then_some((others, rank))
     }
 
     /// Whether all that is on this disk is in the table of files.
