@@ -1,6 +1,8 @@
 //! Brings a large content together in a temporary file: from what an interrupted attempt left
 //! there, from other files on this disk, and from blocks that peers send.
 
+mod local;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,10 +13,14 @@ use dunlin_index::Storage;
 use dunlin_tree::disk::DiskTable;
 use dunlin_tree::fs::{Fs, FsError, TempName, WriteAt};
 
+use self::local::{Wanted, stretches};
 use crate::checkpoint::{self, BlockSet, Checkpoint};
 use crate::manifests::ManifestStore;
 use crate::partials::Partials;
 use crate::serve::{BlockReader, read_kept};
+
+/// So many blocks at a time are looked for in other files.
+const WINDOW: usize = 1024;
 
 /// A temporary file that is being filled.
 pub struct Assembly {
@@ -67,7 +73,8 @@ impl Assembly {
             order: Vec::new(),
             partials: Arc::default(),
         };
-        let mut local = BlockReader::new(fs, rows);
+        let mut here = Here { fs, rows, manifests, reader: BlockReader::new(fs, rows) };
+        let mut wanted = Vec::with_capacity(WINDOW);
         let mut holes = Holes { file: Arc::clone(&assembly.file), size: before.size, data: None };
         for (number, (offset, block)) in manifest.offsets().enumerate() {
             let hole = holes.cover(offset, block.len)?;
@@ -77,20 +84,53 @@ impl Assembly {
                 (false, true) => is_hole(&block),
                 (false, false) => assembly.has(offset, &block)?,
             };
-            if had
-                || assembly.copy_local(&mut local, offset, &block)?
-                || assembly.copy_kept(fs, manifests, offset, &block)?
-            {
+            if had {
                 assembly.there.insert(number);
                 continue;
             }
-            let places = assembly.missing.entry(block.hash).or_default();
+            wanted.push(Wanted { number, offset, block });
+            if wanted.len() == WINDOW {
+                assembly.copy_from_here(&mut here, &mut wanted)?;
+            }
+        }
+        assembly.copy_from_here(&mut here, &mut wanted)?;
+        Ok(assembly)
+    }
+
+    /// Copies what this disk has of the blocks that are wanted, and notes the others as missing.
+    fn copy_from_here<F: Fs, S: Storage>(
+        &mut self,
+        here: &mut Here<'_, F, S>,
+        wanted: &mut Vec<Wanted>,
+    ) -> Result<(), FsError> {
+        for stretch in stretches(here.rows, wanted) {
+            let Some(source) = here.reader.file(stretch.row).ok().flatten() else { continue };
+            // What cannot be copied at once is tried block by block.
+            if self.file.copy_from(source, stretch.from, stretch.to, stretch.len).is_err() {
+                continue;
+            }
+            for copied in &wanted[stretch.blocks] {
+                if self.has(copied.offset, &copied.block)? {
+                    self.there.insert(copied.number);
+                }
+            }
+        }
+        for Wanted { number, offset, block } in wanted.drain(..) {
+            if self.there.contains(number) {
+                continue;
+            }
+            if let Some(data) = here.read(&block.hash) {
+                self.file.write_at(&data, offset)?;
+                self.there.insert(number);
+                continue;
+            }
+            let places = self.missing.entry(block.hash).or_default();
             if places.is_empty() {
-                assembly.order.push(block);
+                self.order.push(block);
             }
             places.push(Place { number, offset, len: block.len });
         }
-        Ok(assembly)
+        Ok(())
     }
 
     /// From now on, others find there what comes for this file, until it is dropped.
@@ -116,31 +156,6 @@ impl Assembly {
             }
         }
         Ok(address(&data) == block.hash)
-    }
-
-    fn copy_local<F: Fs, S: Storage>(
-        &self,
-        local: &mut BlockReader<'_, F, S>,
-        offset: u64,
-        block: &BlockRef,
-    ) -> Result<bool, FsError> {
-        // A table that cannot be read only means that the block is fetched.
-        let Ok(Some(data)) = local.read(&block.hash) else { return Ok(false) };
-        self.file.write_at(&data, offset)?;
-        Ok(true)
-    }
-
-    /// Copies a block that only the version store holds.
-    fn copy_kept<F: Fs, S: Storage>(
-        &self,
-        fs: &F,
-        manifests: &ManifestStore<S>,
-        offset: u64,
-        block: &BlockRef,
-    ) -> Result<bool, FsError> {
-        let Ok(Some(data)) = read_kept(fs, manifests, &block.hash) else { return Ok(false) };
-        self.file.write_at(&data, offset)?;
-        Ok(true)
     }
 
     /// Writes a block that a peer has sent, wherever it belongs. Its hash has been checked.
@@ -189,6 +204,23 @@ impl Assembly {
     }
 }
 
+/// Where blocks can be had on this disk.
+struct Here<'a, F, S: Storage> {
+    fs: &'a F,
+    rows: &'a DiskTable<S>,
+    manifests: &'a ManifestStore<S>,
+    reader: BlockReader<'a, F, S>,
+}
+
+impl<F: Fs, S: Storage> Here<'_, F, S> {
+    /// Reads a block from a file of the folder, or from the version store. Tables that cannot be
+    /// read only mean that it is fetched.
+    fn read(&mut self, hash: &Hash) -> Option<Bytes> {
+        let in_a_file = self.reader.read(hash).ok().flatten();
+        in_a_file.or_else(|| read_kept(self.fs, self.manifests, hash).ok().flatten())
+    }
+}
+
 /// Where a file had no data when it was taken up. Files on their way are mostly holes, and reading
 /// and hashing those would take longer than all else.
 struct Holes {
@@ -212,3 +244,6 @@ impl Holes {
         Ok(end <= next || offset >= self.size)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,13 +58,21 @@ impl<'a, F: Fs, S: Storage> BlockReader<'a, F, S> {
     }
 
     fn read_at(&mut self, place: &BlockLocation) -> Result<Option<Vec<u8>>, IndexError> {
-        if self.open.as_ref().is_none_or(|(row, _)| *row != place.row) {
-            let path = self.rows.path(place.row)?;
+        let file = self.file(place.row)?;
+        Ok(file.and_then(|file| read_whole(file, place.offset, place.len)))
+    }
+
+    /// Opens a file, if it is not open already; none when that cannot be done.
+    ///
+    /// # Errors
+    /// Fails when the disk table does.
+    pub(crate) fn file(&mut self, row: RowId) -> Result<Option<&dyn ReadAt>, IndexError> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != row) {
+            let path = self.rows.path(row)?;
             let Some(Ok(file)) = path.map(|path| self.fs.open(&path)) else { return Ok(None) };
-            self.open = Some((place.row, file));
+            self.open = Some((row, file));
         }
-        let Some((_, file)) = &self.open else { return Ok(None) };
-        Ok(read_whole(&**file, place.offset, place.len))
+        Ok(self.open.as_ref().map(|(_, file)| &**file))
     }
 }
 

@@ -109,19 +109,12 @@ impl WriteAt for MemFile {
         offset: u64,
         len: u64,
     ) -> Result<u64, FsError> {
-        let mut buffer = [0; 4096];
-        let mut copied = 0;
-        while copied < len {
-            let wanted =
-                usize::try_from(len - copied).map_or(buffer.len(), |w| w.min(buffer.len()));
-            let got = source.read_at(&mut buffer[..wanted], source_offset + copied)?;
-            self.write_at(&buffer[..got], offset + copied)?;
-            copied += got as u64;
-            if got < wanted {
-                break;
-            }
-        }
-        Ok(copied)
+        // A stretch is copied at once, or fails as a whole.
+        let available = source.stat()?.size.saturating_sub(source_offset);
+        let mut buffer = vec![0; usize::try_from(len.min(available)).unwrap_or(usize::MAX)];
+        let got = source.read_at(&mut buffer, source_offset)?;
+        self.write_at(&buffer[..got], offset)?;
+        Ok(got as u64)
     }
 
     fn set_mode(&self, mode: u32) -> Result<(), FsError> {

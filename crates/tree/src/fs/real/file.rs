@@ -18,6 +18,9 @@ const COPY_BUFFER: usize = 256 * 1024;
 /// pieces of 32 KiB, and 0.9 to 2.2 s in pieces of 1 MiB.
 const WRITE_MAX: usize = 32 * 1024;
 
+/// File systems that share blocks between files do so from multiples of this on.
+const SHARED_FROM: u64 = 4096;
+
 /// An open regular file on a real disk.
 pub(super) struct RealFile {
     fd: OwnedFd,
@@ -47,8 +50,14 @@ impl RealFile {
         let mut copied = 0;
         while copied < len {
             let (mut from, mut to) = (from + copied, to + copied);
+            let before_shared = (SHARED_FROM - from % SHARED_FROM) % SHARED_FROM;
+            // What comes before the first block that can be shared is copied by itself.
+            let at_once = match before_shared {
+                1.. if from % SHARED_FROM == to % SHARED_FROM => before_shared,
+                _ => 1 << 30,
+            };
             // The kernel takes at most 2 GiB at once; that fits every `usize`.
-            let most = usize::try_from((len - copied).min(1 << 30)).unwrap_or(1 << 30);
+            let most = usize::try_from((len - copied).min(at_once)).unwrap_or(1 << 30);
             match rustix::fs::copy_file_range(
                 &source.fd,
                 Some(&mut from),
