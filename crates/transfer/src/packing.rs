@@ -35,9 +35,7 @@ const MARGIN: f64 = 2.0;
 const RATE_GUESS: f64 = 250e6;
 /// So many bytes at least are compressed for one measurement.
 const MEASURED_MIN: usize = 16 << 10;
-/// Blocks up to this length may be files of their own, so what came before says little of them.
-const ALONE_MAX: usize = 64 << 10;
-/// After refusals in a row, so many blocks of a file at most are passed over without a look.
+/// After refusals in a row, so many blocks at most are passed over without a look.
 const PASSED_OVER_MAX: u32 = 15;
 
 /// Some blocks of a portion, compressed together.
@@ -117,7 +115,7 @@ impl Packer {
 
     /// Judges a block by a sample of it, or by what came before.
     fn looks_good(&mut self, block: &[u8], link: f64, zstd: &mut Compressor<'_>) -> bool {
-        if self.pass_over > 0 && block.len() > ALONE_MAX {
+        if self.pass_over > 0 {
             self.pass_over -= 1;
             return false;
         }
@@ -131,7 +129,8 @@ impl Packer {
         } else {
             self.refused = (self.refused + 1).min(PASSED_OVER_MAX);
         }
-        self.pass_over = self.refused;
+        // A single one, such as a picture among texts, says nothing of the next.
+        self.pass_over = self.refused.saturating_sub(1);
         good
     }
 
@@ -244,7 +243,7 @@ mod tests {
         let blocks = some(&(0..64).map(|i| noise(i, 100_000)).collect::<Vec<_>>());
         let mut packer = Packer::new();
         assert!(packer.pack(&blocks, SLOW).is_empty());
-        assert_eq!(packer.refused, 10, "of 64 blocks, the others were passed over");
+        assert_eq!(packer.refused, 11, "of 64 blocks, the others were passed over");
     }
 
     #[test]
