@@ -48,6 +48,7 @@ mod error;
 mod hashing;
 mod history;
 mod hold;
+mod install;
 mod members;
 mod observe;
 mod overwrite;

@@ -5,16 +5,15 @@
 //! place; deletions come last, so that nothing is deleted that is only on its way elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use dunlin_blocks::{FileHash, SMALL_MAX};
+use dunlin_blocks::SMALL_MAX;
 use dunlin_identity::Hash;
 use dunlin_index::{
     Content, Dot, EntryId, Item, ItemKey, Kind, Millis, RelPath, SafeName, Storage,
 };
 use dunlin_tree::disk::{Row, RowId};
-use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Installed, Kept, Moved, Stat, TempName};
+use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Kept, Moved, Stat, TempName};
 
 use super::error::Blocked;
 use super::history::End;
@@ -26,7 +25,7 @@ use super::staging::{self, Staged};
 use super::texts::Prepared;
 use super::{Folder, Held};
 use crate::history::How;
-use crate::texts::{Base, address_of};
+use crate::texts::Base;
 use crate::types::Event;
 
 /// More passes than this in one go are left for later, so that events are not starved.
@@ -39,9 +38,9 @@ pub(super) struct Pass {
     batch: BTreeSet<EntryId>,
     visited: BTreeSet<EntryId>,
     pub(super) depth: usize,
-    staged: Vec<Staged>,
+    pub(super) staged: Vec<Staged>,
     /// Bytes of the contents in `staged` that are in memory only.
-    unwritten: usize,
+    pub(super) unwritten: usize,
     /// What was staged in this pass.
     coming: BTreeSet<ItemKey>,
     /// Texts that are ready, by their roots.
@@ -199,7 +198,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// The row of the directory that an item is shown in, brought to disk first if needed.
-    fn parent_row(
+    pub(super) fn parent_row(
         &mut self,
         parent: EntryId,
         pass: &mut Pass,
@@ -223,7 +222,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Makes sure that no other row stands at a name, for `mover` if that is on disk already; false
     /// when one still does.
-    fn clear(
+    pub(super) fn clear(
         &mut self,
         (parent, name): (RowId, &SafeName),
         mover: Option<RowId>,
@@ -551,20 +550,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Writes what is staged in memory into the temporary files; what cannot be written is left out.
-    fn write_staged(&mut self, staged: &mut Vec<Staged>, now: Millis) -> Result<(), Blocked> {
-        let failures = staging::write_all(&*self.fs, staged, self.scan_threads);
-        for (entry, error) in failures {
-            if error.kind().pauses_folder() {
-                return Err(error.into());
-            }
-            staged.retain(|staged| staged.item.key.entry != entry || staged.data.is_none());
-            self.path_problem(&error);
-            self.retry_later(entry, now);
-        }
-        Ok(())
-    }
-
     /// A small content from what is here: from what a peer has sent, or from this disk.
     fn small_content(&self, root: &Hash, size: u64) -> Result<Option<bytes::Bytes>, Blocked> {
         if size == 0 {
@@ -578,126 +563,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             data = crate::serve::read_kept(&*self.fs, &self.manifests, root)?;
         }
         Ok(data.filter(|data| data.len() as u64 == size))
-    }
-
-    /// Makes what is staged durable and puts it in place.
-    fn put_in_place(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        pass.unwritten = 0;
-        let mut first = std::mem::take(&mut pass.staged);
-        let mut second = staging::second_half(&mut first, self.scan_threads);
-        self.write_staged(&mut first, now)?;
-        if second.is_empty() {
-            staging::make_durable(&*self.fs, &first)?;
-            return self.install_all(first, pass, now);
-        }
-        let fs = Arc::clone(&self.fs);
-        staging::make_durable_beside(&*fs, &first, || self.write_staged(&mut second, now))?;
-        staging::make_durable_beside(&*fs, &second, || self.install_all(first, pass, now))?;
-        self.install_all(second, pass, now)
-    }
-
-    fn install_all(
-        &mut self,
-        staged: Vec<Staged>,
-        pass: &mut Pass,
-        now: Millis,
-    ) -> Result<(), Blocked> {
-        for staged in staged {
-            let entry = staged.item.key.entry;
-            match self.install(staged, pass, now) {
-                Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {
-                    self.path_problem(&error);
-                    self.retry_later(entry, now);
-                }
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    fn install(&mut self, staged: Staged, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
-        let Staged { item, row, temp, hash, base, .. } = staged;
-        let entry = item.key.entry;
-        let row = match row {
-            Some(row) => self.rows.get(row.id)?,
-            None => None,
-        };
-        let parent = match &row {
-            Some(row) => Some(row.parent),
-            None => self.parent_row(item.parent, pass, now)?,
-        };
-        let Some(parent) = parent else {
-            self.put_back(&item, temp, hash);
-            self.retry_later(entry, now);
-            return Ok(());
-        };
-        if row.is_none() && !self.clear((parent, &item.name), None, pass, now)? {
-            self.put_back(&item, temp, hash);
-            pass.again.insert(entry);
-            return Ok(());
-        }
-        let path = path_in(&self.rows, parent, &item.name)?;
-        if let (Some(row), Some(base)) = (&row, &base)
-            && base.versions.len() > 1
-        {
-            // After a crash, what is put there now must not be taken for the user's edit.
-            self.sync_disk()?;
-            self.texts.put(row.id, base).and_then(|()| self.texts.flush())?;
-        }
-        let installed = self.fs.install(&temp, &path, row.as_ref().map(|row| &row.stat), now)?;
-        if let (Installed::Replaced { version, .. }, Some(row)) = (&installed, &row) {
-            let by = item.key.dot.map(|dot| dot.author.device);
-            let end = End { how: How::Edited, by, staged: Some(version) };
-            self.ended(row, &path, end, now)?;
-        }
-        match installed {
-            Installed::Created { stat } | Installed::Replaced { stat, .. } => {
-                pass.progress = true;
-                let change = if row.is_some() { "written" } else { "created" };
-                let row = match row {
-                    Some(mut row) => {
-                        row.item = item.key;
-                        row.stat = stat;
-                        set_content(&mut row, &item.content);
-                        row
-                    }
-                    None => {
-                        let place = (parent, item.name);
-                        new_row(&mut self.rows, place, item.key, &item.content, stat, now)
-                    }
-                };
-                self.rows.put(&row)?;
-                self.remember_blocks(row.id, &item.content, hash.as_ref())?;
-                if hash.is_some() {
-                    self.manifests.forget_checkpoint(&temp)?;
-                }
-                match &base {
-                    Some(base) => self.texts.put(row.id, base)?,
-                    // What a text is made of is read from the file.
-                    None if address_of(&item.content).is_some() => {
-                        pass.again.insert(entry);
-                    }
-                    None => {}
-                }
-                self.applied_event(&path, change);
-            }
-            Installed::Surprise { temp_left, .. } => {
-                // The user was faster: what is there is looked at, and becomes a version beside.
-                if temp_left {
-                    self.put_back(&item, temp, hash);
-                }
-                self.look_again(path, now);
-                self.retry_later(entry, now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a large content that could not be put in place yet.
-    fn put_back(&mut self, item: &Item, temp: TempName, hash: Option<FileHash>) {
-        if let (Content::File { root, size, .. }, Some(hash)) = (&item.content, hash) {
-            self.needs.put_back(*root, *size, item.key.entry, temp, hash);
-        }
     }
 
     /// Deletes what the view does not show any more, the deepest first.
@@ -787,7 +652,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(true)
     }
 
-    fn applied_event(&mut self, path: &RelPath, change: &str) {
+    pub(super) fn applied_event(&mut self, path: &RelPath, change: &str) {
         self.unsynced.name(path);
         self.event_out(Event::Applied {
             folder: self.name.clone(),
