@@ -39,6 +39,8 @@ fn a_device_that_is_removed_while_connected_is_out_at_once_and_the_others_go_on(
     group.converge(&[0, 1]);
     assert_eq!((connected(&group, 0), connected(&group, 1)), (vec!["b".into()], vec!["a".into()]));
     assert_eq!(names(&group.nodes[0].dir), ["after", "before"]);
+    let shown = group.nodes[0].folder().devices;
+    assert_eq!(shown.len(), 1, "who was removed is not shown: {shown:?}");
     assert_eq!(names(&group.nodes[2].dir), ["before", "late"], "its own disk is left alone");
     // An old code lets nobody in, and says so; a new one does.
     group.nodes[3].spawn(Some(&old_code));

@@ -555,11 +555,11 @@ impl Node {
     fn device_statuses(&self, folder: &RunningFolder, snapshot: &Snapshot) -> Vec<DeviceStatus> {
         let me = self.0.key.device();
         let mut devices = device_names(&snapshot.members, &snapshot.settings);
-        for member in snapshot.members.iter().filter(|member| member.removed) {
-            devices.remove(&member.device);
-        }
         for device in folder.seen.keys() {
             devices.entry(*device).or_default();
+        }
+        for member in snapshot.members.iter().filter(|member| member.removed) {
+            devices.remove(&member.device);
         }
         devices.remove(&me);
         devices
