@@ -324,7 +324,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         device_names(&self.index.members(), self.settings())
     }
 
-    fn item_at(&self, path: &RelPath) -> Result<Option<Item>, IndexError> {
+    /// What the view shows at a path; nothing for the root.
+    pub(super) fn item_at(&self, path: &RelPath) -> Result<Option<Item>, IndexError> {
         let mut dir = EntryId::ROOT;
         let mut found = None;
         for name in path.names() {

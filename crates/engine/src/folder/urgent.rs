@@ -31,12 +31,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// # Errors
     /// When the index cannot be read.
     pub fn ask_for(&mut self, path: &RelPath) -> Result<Option<usize>, IndexError> {
-        let mut at = EntryId::ROOT;
-        let mut item = None;
-        for name in path.names() {
-            let Some(found) = self.index.lookup(at, name)? else { return Ok(None) };
-            at = found.key.entry;
-            item = Some(found);
+        let item = self.item_at(path)?;
+        if item.is_none() && !path.is_root() {
+            return Ok(None);
         }
         let mut asked = 0;
         let mut looked_at = 0;
@@ -45,7 +42,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             Some(item) if item.kind != Kind::Directory => {
                 asked += usize::from(self.needs.ask_for(item.key.entry));
             }
-            _ => directories.push(at),
+            directory => {
+                directories.push(directory.as_ref().map_or(EntryId::ROOT, |it| it.key.entry));
+            }
         }
         while let Some(directory) = directories.pop() {
             let mut after = None;

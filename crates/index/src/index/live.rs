@@ -173,28 +173,18 @@ impl<S: Storage> Index<S> {
     }
 
     pub(super) fn load_unknown(&mut self) -> Result<(), IndexError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.overlay.scan(keys::UNKNOWN, after.as_deref(), 1024)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, _) in page {
-                let id = key[1..].try_into().map_err(|_| IndexError::Damaged("an unknown one"))?;
-                self.unknown.insert(EntryId(id));
-            }
-        }
+        self.overlay.each(keys::UNKNOWN, |key, _| {
+            let id = key[1..].try_into().map_err(|_| IndexError::Damaged("an unknown one"))?;
+            self.unknown.insert(EntryId(id));
+            Ok(())
+        })
     }
 
     pub(super) fn load_waiting(&mut self) -> Result<(), IndexError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.overlay.scan(keys::WAITING, after.as_deref(), 1024)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, _) in page {
-                self.waiting.insert(super::stored(&key[1..], "a waiting deletion")?);
-            }
-        }
+        self.overlay.each(keys::WAITING, |key, _| {
+            self.waiting.insert(super::stored(&key[1..], "a waiting deletion")?);
+            Ok(())
+        })
     }
 }
 

@@ -227,17 +227,12 @@ impl<S: Storage> Index<S> {
     }
 
     pub(super) fn load_heads(&mut self) -> Result<(), IndexError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.overlay.scan(keys::HEADS, after.as_deref(), 1024)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, value) in page {
-                let author = keys::parse_head(&key).ok_or(IndexError::Damaged("a head's key"))?;
-                let head: LogHead = super::stored(&value, "a head")?;
-                self.context.raise(author, head.seq);
-                self.heads.insert(author, head);
-            }
-        }
+        self.overlay.each(keys::HEADS, |key, value| {
+            let author = keys::parse_head(key).ok_or(IndexError::Damaged("a head's key"))?;
+            let head: LogHead = super::stored(value, "a head")?;
+            self.context.raise(author, head.seq);
+            self.heads.insert(author, head);
+            Ok(())
+        })
     }
 }

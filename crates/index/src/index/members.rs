@@ -320,16 +320,11 @@ impl<S: Storage> Index<S> {
     }
 
     pub(super) fn load_members(&mut self) -> Result<(), IndexError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.overlay.scan(keys::MEMBERS, after.as_deref(), 1024)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, value) in page {
-                let device = super::stored(&key[1..], "a member's key")?;
-                self.members.insert(device, super::stored(&value, "a member")?);
-            }
-        }
+        self.overlay.each(keys::MEMBERS, |key, value| {
+            let device = super::stored(&key[1..], "a member's key")?;
+            self.members.insert(device, super::stored(value, "a member")?);
+            Ok(())
+        })
     }
 }
 

@@ -129,6 +129,23 @@ impl<S: Storage> Overlay<S> {
         }
     }
 
+    /// Visits all pairs under a prefix, sorted; they are read some at a time.
+    pub(super) fn each(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.scan(prefix, after.as_deref(), 1024)?;
+            for (key, value) in &page {
+                visit(key, value)?;
+            }
+            let Some((last, _)) = page.into_iter().next_back() else { return Ok(()) };
+            after = Some(last);
+        }
+    }
+
     /// Encodes the changed entries, so that a scan of the entries sees them too.
     pub(super) fn stage_entries(&mut self) {
         for (id, rec) in std::mem::take(&mut self.entries) {

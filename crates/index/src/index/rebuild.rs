@@ -99,16 +99,11 @@ impl<S: Storage> Index<S> {
         mut visit: impl FnMut(EntryId, &super::entry::EntryRec),
     ) -> Result<(), IndexError> {
         self.overlay.stage_entries();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.overlay.scan(keys::ENTRIES, after.as_deref(), 256)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, value) in page {
-                let id = key[1..].try_into().map_err(|_| IndexError::Damaged("an entry's key"))?;
-                visit(EntryId(id), &super::entry::EntryRec::decode(&value)?);
-            }
-        }
+        self.overlay.each(keys::ENTRIES, |key, value| {
+            let id = key[1..].try_into().map_err(|_| IndexError::Damaged("an entry's key"))?;
+            visit(EntryId(id), &super::entry::EntryRec::decode(value)?);
+            Ok(())
+        })
     }
 
     /// Begins a new log, because others hold more of the present one than this device does
