@@ -36,6 +36,10 @@
 //! - What members wrote is shown, also in what a removed device had made. One exception: a content
 //!   that a removed device had made independent of another one, which a member who saw that then
 //!   deleted, was deleted with it; it is in the histories of those who had it.
+//! - What a removed device had deleted past its end comes back even if a member who saw that has
+//!   then deleted the rest of the entry: a deletion names only what is left to it. If the member has
+//!   then deleted the directory that it is in again, deleted or moved, it may stay away: such a
+//!   deletion names authors up to a number.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -348,6 +352,10 @@ impl Explorer {
         }
         let changed = index.commit(&*self.keys.devices[device].0)?.changed;
         used.extend(changed.difference(&ended));
+        // Who acts on one version of several makes the others files of their own: they stay.
+        let stays = |item: &Item| item.kind == Kind::File && used.contains(&item.key.entry);
+        let shown = walk(&index, EntryId::ROOT)?.into_iter().map(|(_, item)| item);
+        uses.extend(shown.filter(stays).map(|item| said(&item.content)));
         if act.is_on_copy() {
             // A copy becomes an entry of its own first; it is that one which ends.
             ended.extend(changed);
@@ -427,7 +435,10 @@ impl Explorer {
         let taken_back = |content| void.iter().any(|done| done.wrote.as_ref() == Some(content));
         for content in counting.iter().flat_map(|done| &done.uses) {
             let gone = ended.contains_key(content) || taken_back(content);
-            if !gone && !shown.contains(content) && !went_with_another(&void, &counting) {
+            let gone = gone
+                || went_with_another(&void, &counting)
+                || went_with_directory(content, &void, &counting);
+            if !gone && !shown.contains(content) {
                 return Err(format!("{content} is lost"));
             }
         }
@@ -438,7 +449,11 @@ impl Explorer {
                     let keeps_it = !other.used.is_disjoint(&end.ended);
                     // What was seen of an operation that is taken back is as it was before it.
                     let unseen = !end.knew.covers(&other.dot) || other.is_void(&state.done);
-                    (other.uses.contains(content) || keeps_it) && unseen
+                    // A deletion names what is left: not what one that is taken back had taken.
+                    let taken_before = other.ends.contains(content)
+                        && other.is_void(&state.done)
+                        && end.knew.covers(&other.dot);
+                    (other.uses.contains(content) || keeps_it) && unseen || taken_before
                 });
                 if shown.contains(content) && !reason {
                     return Err(format!("{content} came back"));
@@ -456,6 +471,15 @@ fn went_with_another(void: &[&Rc<Done>], counting: &[&Rc<Done>]) -> bool {
         void.iter().any(|done| end.knew.covers(&done.dot) && !done.used.is_disjoint(&end.ended))
     };
     counting.iter().any(|end| parted(&end))
+}
+
+/// Tells whether a member, who saw that a removed device had deleted or moved a content, has then
+/// deleted a directory: the deletion may name what was in it before.
+fn went_with_directory(content: &String, void: &[&Rc<Done>], counting: &[&Rc<Done>]) -> bool {
+    counting.iter().filter(|end| end.wrote.is_none() && !end.ended.is_empty()).any(|end| {
+        let by = |done: &Done| done.ends.contains(content) || done.uses.contains(content);
+        void.iter().any(|done| by(done) && end.knew.covers(&done.dot))
+    })
 }
 
 fn take(to: &mut Index<MemStore>, segments: &[Vec<u8>]) -> Result<(), ModelError> {
