@@ -1,6 +1,7 @@
 //! Causal contexts: how far each author's log is known.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bincode::{Decode, Encode};
 
@@ -66,10 +67,13 @@ struct LogTag([u8; 8]);
 
 impl LogTag {
     fn of(author: &Author) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(LOG_TAG);
+        // The key of the purpose is derived once: every head that is told or heard needs a name.
+        static HASHER: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key(LOG_TAG));
+        let mut hasher = HASHER.clone();
         hasher.update(author.device.as_bytes()).update(&author.epoch.to_le_bytes());
         let mut tag = [0; 8];
-        hasher.finalize_xof().fill(&mut tag);
+        tag.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         Self(tag)
     }
 }
