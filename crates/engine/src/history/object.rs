@@ -14,13 +14,16 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 /// The level of compression: the default of zstd, some hundred MiB a second.
 const LEVEL: i32 = 3;
+/// What is shorter is not worth a try: a frame has some ten bytes of its own.
+const ZSTD_MIN: usize = 64;
 /// The longest stored form: what does not become shorter is stored as it is.
 const STORED_MAX: usize = BLOCK_MAX as usize + 1;
 
 /// Encodes a block for storing.
 pub fn encode(block: &[u8]) -> Vec<u8> {
     // An error of the compressor only means that it is stored as it is.
-    if let Ok(mut packed) = zstd::bulk::compress(block, LEVEL)
+    if block.len() >= ZSTD_MIN
+        && let Ok(mut packed) = zstd::bulk::compress(block, LEVEL)
         && packed.len() < block.len() - block.len() / 16
     {
         packed.insert(0, ZSTD);
