@@ -10,6 +10,10 @@ use clap::Parser;
 use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink, trace_seed};
 use simulations::scenario::Plant;
 
+/// A run allocates and frees all the time, on as many threads as there are cores.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs a whole Dunlin mesh in one process, with virtual time and seeded faults.
 #[derive(Debug, Parser)]
 struct Arguments {
