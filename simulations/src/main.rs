@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use simulations::run::{Failure, catch_panics, run_many, run_seed, shrink, trace_seed};
+use simulations::run::{Failure, Progress, catch_panics, run_many, run_seed, shrink, trace_seed};
 use simulations::scenario::Plant;
 
 /// A run allocates and frees all the time, on as many threads as there are cores.
@@ -46,6 +46,9 @@ struct Arguments {
     no_shrink: bool,
 }
 
+/// What every command that repeats something begins with.
+const COMMAND: &str = "cargo run -p simulations --release --";
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     catch_panics();
@@ -58,11 +61,15 @@ fn main() -> ExitCode {
         .unwrap_or(1);
     let begun = Instant::now();
     let shown = Mutex::new(Instant::now());
-    let progress = |runs: u64, failures: usize| {
+    let progress = |Progress { runs, failures, failure }: &Progress<'_>| {
         let Ok(mut shown) = shown.lock() else { return };
+        if let Some(failure) = failure {
+            eprintln!();
+            tell(failure);
+        }
         if shown.elapsed() > Duration::from_secs(2) {
             *shown = Instant::now();
-            let rate = runs as f64 / begun.elapsed().as_secs_f64();
+            let rate = *runs as f64 / begun.elapsed().as_secs_f64();
             eprint!("\r{runs} of {} seeds, {rate:.0}/s, {failures} failed ", arguments.seeds);
             // Progress that cannot be shown is no loss.
             let _ = std::io::stderr().flush();
@@ -78,8 +85,8 @@ fn main() -> ExitCode {
     );
     let rate = report.runs as f64 / report.time.as_secs_f64();
     eprintln!();
-    for failure in &report.failures {
-        tell(failure, &arguments);
+    if !arguments.no_shrink {
+        report.failures.iter().for_each(|failure| tell_shrunken(failure, arguments.plant));
     }
     println!(
         "{} seeds from {} on: {} failed, {:.1} s, {rate:.0} seeds/s on {threads} threads",
@@ -91,18 +98,17 @@ fn main() -> ExitCode {
     if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(failure: &Failure, arguments: &Arguments) {
+fn tell(failure: &Failure) {
     println!("seed {}: {}", failure.seed, failure.why);
-    let command = "cargo run -p simulations --release --";
-    println!("  again: {command} --trace --first {}", failure.seed);
-    if arguments.no_shrink {
-        return;
-    }
-    let kept = shrink(failure.seed, arguments.plant);
+    println!("  again: {COMMAND} --trace --first {}", failure.seed);
+}
+
+fn tell_shrunken(failure: &Failure, plant: Option<Plant>) {
+    let kept = shrink(failure.seed, plant);
     let list: Vec<String> = kept.iter().map(usize::to_string).collect();
     let list = list.join(",");
-    println!("  shrunken: {command} --trace --first {} --keep {list}", failure.seed);
-    let outcome = run_seed(failure.seed, Some(&kept), arguments.plant, true);
+    println!("seed {}, shrunken: {COMMAND} --trace --first {0} --keep {list}", failure.seed);
+    let outcome = run_seed(failure.seed, Some(&kept), plant, true);
     for line in outcome.trace.iter().filter(|line| line.contains("step") || line.contains("user")) {
         println!("    {line}");
     }

@@ -107,6 +107,17 @@ pub fn shrink(seed: u64, plant: Option<Plant>) -> BTreeSet<usize> {
     }
 }
 
+/// How far a number of seeds is, after each run.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Runs that were made.
+    pub runs: u64,
+    /// Those of them that have failed.
+    pub failures: usize,
+    /// The failure of the run that has just ended.
+    pub failure: Option<&'a Failure>,
+}
+
 /// What a number of seeds came to.
 #[derive(Debug)]
 pub struct Report {
@@ -119,14 +130,14 @@ pub struct Report {
 }
 
 /// Runs `count` seeds from `first` on, on so many threads, until `failures_max` have failed.
-/// `progress` is called now and then with the runs made and the failures met.
+/// `progress` is called after each run, by one thread at a time.
 pub fn run_many(
     first: u64,
     count: u64,
     threads: usize,
     failures_max: usize,
     plant: Option<Plant>,
-    progress: impl Fn(u64, usize) + Sync,
+    progress: impl Fn(&Progress<'_>) + Sync,
 ) -> Report {
     let begun = Instant::now();
     let next = AtomicU64::new(0);
@@ -143,17 +154,15 @@ pub fn run_many(
                     }
                     let seed = first.wrapping_add(number);
                     let outcome = run_seed(seed, None, plant, false);
-                    let done = runs.fetch_add(1, Ordering::Relaxed) + 1;
+                    let failure = outcome.failure.map(|why| Failure { seed, why });
                     let mut failures = lock(&failures);
-                    if let Some(why) = outcome.failure {
-                        failures.push(Failure { seed, why });
-                        if failures.len() >= failures_max {
-                            stop.store(true, Ordering::Relaxed);
-                        }
+                    let runs = runs.fetch_add(1, Ordering::Relaxed) + 1;
+                    failures.extend(failure.clone());
+                    if failures.len() >= failures_max {
+                        stop.store(true, Ordering::Relaxed);
                     }
-                    if done.is_multiple_of(64) {
-                        progress(done, failures.len());
-                    }
+                    let failures = failures.len();
+                    progress(&Progress { runs, failures, failure: failure.as_ref() });
                 }
             });
         }

@@ -11,7 +11,7 @@ const SEEDS_MAX: u64 = 10_000;
 
 fn is_found(plant: Plant) {
     catch_panics();
-    let report = run_many(0, SEEDS_MAX, 2, 1, Some(plant), |_, _| {});
+    let report = run_many(0, SEEDS_MAX, 2, 1, Some(plant), |_| {});
     let found = report.failures.first().map(|failure| (failure.seed, &failure.why));
     println!("{plant:?}: {} seeds, {found:?}", report.runs);
     assert!(found.is_some(), "{plant:?} was not found within {SEEDS_MAX} seeds");

@@ -25,7 +25,7 @@ const FOUND: &[u64] = &[
 
 fn run(first: u64, count: u64) {
     catch_panics();
-    let report = run_many(first, count, 2, 3, None, |_, _| {});
+    let report = run_many(first, count, 2, 3, None, |_| {});
     assert!(report.failures.is_empty(), "{}", told(&report.failures));
     assert_eq!(report.runs, count);
 }
@@ -74,7 +74,7 @@ fn new_seeds_come_to_rest_and_lose_nothing() {
 #[test]
 fn blocks_that_are_trusted_unseen_are_found_out() {
     catch_panics();
-    let report = run_many(0, 1500, 2, 1, Some(Plant::TrustHash), |_, _| {});
+    let report = run_many(0, 1500, 2, 1, Some(Plant::TrustHash), |_| {});
     assert!(!report.failures.is_empty());
 }
 
