@@ -93,13 +93,8 @@ impl Holdings {
                 Some(_) => {}
             }
         }
-        match unit {
-            Unit::Content => holdings.versions.extend(packed.contents()),
-            Unit::Word => {
-                let words = packed.blocks().flat_map(|block| unit.of(block)).map(Hash::of);
-                holdings.versions.extend(words);
-            }
-        }
+        let stored = packed.contents();
+        holdings.versions.extend(stored.iter().flat_map(|content| unit.of(content)).map(Hash::of));
         holdings
     }
 

@@ -1,7 +1,7 @@
 //! What a packed version store holds: contents put together again from the files of a disk.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use dunlin_blocks::{SMALL_MAX, address};
 use dunlin_engine::history::journal::{Entry, HEAD_BYTES, Reader};
@@ -35,15 +35,10 @@ impl Packed {
         true
     }
 
-    /// All blocks.
-    pub fn blocks(&self) -> impl Iterator<Item = &[u8]> {
-        self.objects.values().map(Vec::as_slice)
-    }
-
-    /// The hashes of all contents that are whole.
-    pub fn contents(&self) -> BTreeSet<Hash> {
+    /// All contents that are whole. (What a text says at the border of two blocks is in neither.)
+    pub fn contents(&self) -> Vec<Vec<u8>> {
         // A small content is one object.
-        let mut found: BTreeSet<Hash> = self.objects.keys().copied().collect();
+        let mut found: Vec<Vec<u8>> = self.objects.values().cloned().collect();
         let journal = InMemory(self.journal.clone());
         let mut reader = Reader::new(&journal, HEAD_BYTES);
         let mut pieces = BTreeMap::new();
@@ -65,14 +60,14 @@ impl Packed {
         found
     }
 
-    fn whole(&self, list: &[Hash], pieces: &BTreeMap<Hash, Vec<u8>>) -> Option<Hash> {
+    fn whole(&self, list: &[Hash], pieces: &BTreeMap<Hash, Vec<u8>>) -> Option<Vec<u8>> {
         let mut content = Vec::new();
         for piece in list {
             for block in lists::parse(pieces.get(piece)?)? {
                 content.extend_from_slice(self.objects.get(&block.hash)?);
             }
         }
-        Some(Hash::of(&content))
+        Some(content)
     }
 }
 
