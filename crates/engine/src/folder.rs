@@ -568,7 +568,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             FolderState::Held
         } else if self.scanning || self.scan_wanted || !self.hashing.is_empty() {
             FolderState::Scanning
-        } else if self.dirty.is_empty() && self.retry.is_empty() && self.needs.is_empty() {
+        } else if self.dirty.is_empty() && self.retry.is_empty() && self.needs.lacks_nothing() {
             FolderState::Idle
         } else {
             FolderState::Syncing

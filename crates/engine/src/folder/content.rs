@@ -134,8 +134,8 @@ pub(super) struct Needs {
     blobs: BTreeMap<Hash, Bytes>,
     /// States of texts that are here and wait for others, by the entry whose text they make.
     held: BTreeMap<EntryId, BTreeSet<Hash>>,
-    /// States of texts that no connected peer has, and who would need them.
-    lacking: BTreeMap<Hash, BTreeSet<EntryId>>,
+    /// States of texts that no connected peer has, with their sizes, and who would need them.
+    lacking: BTreeMap<Hash, (u64, BTreeSet<EntryId>)>,
     ready: BTreeMap<Hash, (TempName, FileHash)>,
 }
 
@@ -338,12 +338,11 @@ impl Needs {
     /// No connected peer has it: it waits for another peer, or for news of one. Returns the entries
     /// that can do without it: texts come without their states then.
     pub(super) fn missed(&mut self, root: &Hash) -> BTreeSet<EntryId> {
-        let is_state = self.wants.get(root).is_some_and(|want| want.shape == Shape::State);
+        let state = self.wants.get(root).filter(|want| want.shape == Shape::State);
+        let size = state.map(|want| want.size);
         let entries = self.set_state(root, State::NoSource);
-        if !is_state {
-            return BTreeSet::new();
-        }
-        self.lacking.entry(*root).or_default().extend(&entries);
+        let Some(size) = size else { return BTreeSet::new() };
+        self.lacking.entry(*root).or_insert((size, BTreeSet::new())).1.extend(&entries);
         entries
     }
 
@@ -371,7 +370,7 @@ impl Needs {
                 self.queue.insert(*root, want);
             }
         }
-        std::mem::take(&mut self.lacking).into_values().flatten().collect()
+        std::mem::take(&mut self.lacking).into_values().flat_map(|(_, entries)| entries).collect()
     }
 
     /// Keeps a small content that came unasked, for the changes that came with it; returns the
@@ -404,11 +403,12 @@ impl Needs {
         self.blobs.get(root)
     }
 
-    /// The files' contents that no connected peer has given, each with its size and the entries that
-    /// lack it.
-    pub(super) fn lacking_files(&self) -> impl Iterator<Item = (&Hash, u64, &BTreeSet<EntryId>)> {
-        let files = self.wants.iter().filter(|(_, want)| want.shape != Shape::State);
-        files.map(|(root, want)| (root, want.size, &want.entries))
+    /// What no connected peer has given, contents of files and states of texts, each with its size
+    /// and the entries that lack it.
+    pub(super) fn lacked(&self) -> impl Iterator<Item = (&Hash, u64, &BTreeSet<EntryId>)> {
+        let wants = self.wants.iter().map(|(root, want)| (root, want.size, &want.entries));
+        let done_without = self.lacking.iter().filter(|(root, _)| !self.wants.contains_key(root));
+        wants.chain(done_without.map(|(root, (size, entries))| (root, *size, entries)))
     }
 
     /// Whether a content is here, and only waits for its place.

@@ -226,7 +226,9 @@ impl Rig {
     pub(crate) fn block(&self, hash: &Hash) -> Option<bytes::Bytes> {
         let manifests = crate::manifests::ManifestStore::new(self.spaces.manifests.clone());
         let here = crate::serve::read_block(&self.fs(), self.folder.rows(), hash).expect("read");
+        let texts = crate::texts::TextStore::new(self.spaces.texts.clone());
         here.or_else(|| crate::serve::read_kept(&self.fs(), &manifests, hash).expect("read"))
+            .or_else(|| texts.find(hash).expect("read"))
     }
 }
 

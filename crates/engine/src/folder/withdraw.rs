@@ -8,6 +8,11 @@
 //! - a device that still has an older version of the file, and shows nothing else of it, gives that;
 //! - otherwise the values that hold the content are taken out ([`Index::withdraw`]).
 //!
+//! The same is done for the state of a text. A version whose state nobody has is written anew without
+//! one ([`Index::write_stateless`]): it merges with nothing any more and stands beside the others,
+//! instead of being on some disks and not on others. Its content may be lost, too; that is found out
+//! next.
+//!
 //! Both replace just these values, so that it does no harm when several devices do so at once, or
 //! when somebody writes the file meanwhile. Members that are not connected hold it back; the
 //! last one that removals have left asks nobody. Who has
@@ -18,6 +23,7 @@
 //! remembered.
 //!
 //! [`Index::withdraw`]: dunlin_index::Index::withdraw
+//! [`Index::write_stateless`]: dunlin_index::Index::write_stateless
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -105,7 +111,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         self.search.round = None;
-        let wanted: BTreeSet<Hash> = self.needs.lacking_files().map(|(root, ..)| *root).collect();
+        let wanted: BTreeSet<Hash> = self.needs.lacked().map(|(root, ..)| *root).collect();
         self.search.since.retain(|root, _| wanted.contains(root));
         let waits = !self.search.since.is_empty();
         self.search.due = waits.then_some(now + ROUND_MS);
@@ -132,7 +138,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let mut contents = Vec::new();
         let lacking: Vec<(Hash, u64, BTreeSet<EntryId>)> = self
             .needs
-            .lacking_files()
+            .lacked()
             .map(|(root, size, entries)| (*root, size, entries.clone()))
             .collect();
         for (root, size, entries) in lacking {
@@ -228,7 +234,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Whether a content is nowhere on this disk. A file that should hold it and does not is looked
     /// at again; until then the content counts as being here.
     fn is_absent(&mut self, content: &Hash, size: u64, now: Millis) -> Result<bool, Blocked> {
-        if self.needs.has(content) {
+        if self.needs.has(content) || self.texts.find(content).map_err(IndexError::from)?.is_some()
+        {
             return Ok(false);
         }
         if size <= SMALL_MAX {
@@ -308,9 +315,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.commit_local(Vec::new(), now);
     }
 
-    /// Takes a content that no member has out of all entries that wait for it here.
+    /// Takes a content, or the state of a text, that no member has out of all entries that wait for
+    /// it here.
     fn withdraw(&mut self, content: &Hash, now: Millis) -> Result<(), Blocked> {
-        let lacking = self.needs.lacking_files().find(|(root, ..)| *root == content);
+        let lacking = self.needs.lacked().find(|(root, ..)| *root == content);
         let Some((_, size, entries)) = lacking else { return Ok(()) };
         let entries = entries.clone();
         // It may have come meanwhile.
@@ -318,6 +326,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         }
         for entry in entries {
+            if self.index.write_stateless(now, entry, content)? {
+                self.dirty.insert(entry);
+                continue;
+            }
             if !self.index.withdraw(now, entry, content)? {
                 continue;
             }

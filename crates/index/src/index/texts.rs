@@ -149,3 +149,43 @@ fn a_merged_text_is_renamed_as_one() {
     let [item] = items(&two).try_into().unwrap();
     assert_eq!((item.name.as_str(), parts(&item)), ("u.md", vec![b.dot.unwrap()]));
 }
+
+/// The state of a version: in these tests it is named after the text.
+fn state_of(said: &str) -> Hash {
+    let Content::File { root, .. } = text(said) else { unreachable!("a text is a file") };
+    root
+}
+
+#[test]
+fn a_version_without_its_state_stands_beside_the_others() {
+    let (mut one, mut two, key) = pair();
+    let a = one.index.write(2000, &key, version("a", 2, 1)).unwrap();
+    two.index.write(2000, &key, version("b", 1, 1)).unwrap();
+    exchange(&mut one, &mut two);
+    // It does no harm that both find it out at once.
+    for replica in [&mut one, &mut two] {
+        assert!(replica.index.write_stateless(3000, key.entry, &state_of("b")).unwrap());
+        assert!(!replica.index.write_stateless(3000, key.entry, &state_of("b")).unwrap());
+    }
+    exchange(&mut one, &mut two);
+    assert_eq!(items(&one), items(&two));
+    let found = items(&one);
+    let [first, copy] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((first.key, first.conflict, copy.conflict), (a, false, true));
+    assert!(copy.content.same_as(&text("b")) && copy.content.lineage().is_none());
+    one.audit();
+}
+
+#[test]
+fn a_version_that_is_not_shown_is_not_written_without_its_state() {
+    let (mut one, mut two, key) = pair();
+    let b = two.index.write(2000, &key, version("b", 1, 1)).unwrap();
+    exchange(&mut one, &mut two);
+    let c = two.index.write(3000, &b, version("c", 2, 1)).unwrap();
+    two.index.delete(4000, &c).unwrap();
+    exchange(&mut one, &mut two);
+    for state in ["b", "c"] {
+        assert!(!one.index.write_stateless(5000, key.entry, &state_of(state)).unwrap());
+    }
+    assert_eq!(items(&one), []);
+}

@@ -1,4 +1,5 @@
-//! Contents that no member has any more: what shows them is withdrawn.
+//! Contents that no member has any more: what shows them is withdrawn; and states of texts that no
+//! member has: their versions are written anew without them.
 //!
 //! A content can be lost on every disk while the index still shows it: its last holder's user deletes
 //! it before anybody has fetched it, and a move made elsewhere keeps it. The engine finds out that
@@ -10,7 +11,7 @@ use dunlin_identity::Hash;
 use super::Index;
 use crate::error::IndexError;
 use crate::ids::{Dot, EntryId, Millis};
-use crate::item::Content;
+use crate::item::{Content, Text};
 use crate::record::Op;
 use crate::storage::Storage;
 
@@ -40,6 +41,46 @@ impl<S: Storage> Index<S> {
         self.log_local(now, Op::Withdraw { entry, values })?;
         Ok(true)
     }
+
+    /// Writes the version of a text anew, as a file that merges with none, if it is shown and its
+    /// state is this one; tells whether there was any. Its content, name and time stay; of other
+    /// versions it is independent from now on, as two files that were never texts.
+    ///
+    /// # Errors
+    /// [`IndexError::ReadOnly`] on a device that may not write, and when the storage fails.
+    pub fn write_stateless(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        state: &Hash,
+    ) -> Result<bool, IndexError> {
+        self.check_writer()?;
+        let Some(rec) = self.entry(&entry)?.filter(|rec| rec.live) else { return Ok(false) };
+        let mut shown = rec
+            .groups()
+            .into_iter()
+            .flat_map(|group| std::iter::once((group.dot, group.content)).chain(group.merged));
+        let Some((dot, mut content)) = shown
+            .find_map(|(dot, content)| has_state(content, state).then(|| (dot, content.clone())))
+        else {
+            return Ok(false);
+        };
+        drop(shown);
+        let with_it = rec.values.iter().filter(|(other, value)| {
+            *other == dot || (has_state(value, state) && value.same_as(&content))
+        });
+        let replaces: Vec<Dot> = with_it.map(|(dot, _)| *dot).take(VALUES_MAX).collect();
+        if let Content::File { text, .. } = &mut content {
+            *text = None;
+        }
+        let enables = rec.subsumed(&replaces);
+        self.log_local(now, Op::Write { entry, content, replaces, enables })?;
+        Ok(true)
+    }
+}
+
+fn has_state(value: &Content, of: &Hash) -> bool {
+    matches!(value, Content::File { text: Some(Text::Grown { state, .. }), .. } if state == of)
 }
 
 fn is_of(value: &Content, content: &Hash) -> bool {

@@ -1,4 +1,6 @@
-use dunlin_tree::fs::UserOp;
+use dunlin_index::RelPath;
+use dunlin_index::storage::MemStore;
+use dunlin_tree::fs::{Fs, UserOp};
 
 use crate::folder::testing::{Rig, noise, path};
 use crate::types::FolderState;
@@ -92,6 +94,74 @@ fn what_is_written_after_the_answer_is_written_anew() {
         assert!(rig.folder.is_settled());
         assert_eq!(rig.disk.content(&path("e/f")), Some(lost.clone()));
     }
+}
+
+/// Two devices that have edited one text apart, of which the second has lost the states of its texts
+/// since.
+fn stateless() -> (Rig, Rig) {
+    let (mut one, mut other) = two();
+    one.write("t.md", b"one two three");
+    one.live(&mut other, 5_000);
+    one.part(&mut other);
+    one.write("t.md", b"ONE two three");
+    other.write("t.md", b"one two THREE");
+    other.spaces.texts.restore(&MemStore::new().snapshot());
+    (one, other)
+}
+
+/// What stands on a disk, by name; of copies only that there are some.
+fn texts(rig: &Rig) -> Vec<(bool, Vec<u8>)> {
+    let listing = rig.fs().list(&RelPath::root()).expect("the folder is there");
+    let names = listing.entries.iter().map(|(name, _)| name.as_str());
+    let texts = names.filter(|name| name.ends_with(".md"));
+    let text = |name: &str| (name == "t.md", rig.disk.content(&path(name)).expect("a file"));
+    let mut texts: Vec<_> = texts.map(text).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn a_version_whose_state_no_member_has_stands_beside_the_others() {
+    let (mut one, mut other) = stateless();
+    one.connect(&mut other);
+    one.live(&mut other, 2_000);
+    assert_eq!(one.folder.state(), FolderState::Syncing, "it is not known what the text is");
+    one.live(&mut other, 60_000);
+    assert!(one.folder.is_settled() && other.folder.is_settled());
+    let both = vec![(false, b"ONE two three".to_vec()), (true, b"one two THREE".to_vec())];
+    assert_eq!((texts(&one), texts(&other)), (both.clone(), both));
+    assert_eq!(one.folder.index().fingerprint(), other.folder.index().fingerprint());
+    // Nobody asks for it any more.
+    let before = one.folder.index().context().clone();
+    one.live(&mut other, 60_000);
+    assert_eq!(*one.folder.index().context(), before);
+}
+
+/// Whatever a device has asked for is nowhere.
+fn find_nothing(rig: &mut Rig) {
+    let lacked = rig.folder.needs.lacked().map(|(root, ..)| (*root, None)).collect();
+    rig.folder.blobs(lacked, rig.now);
+}
+
+#[test]
+fn a_state_that_a_member_has_is_waited_for() {
+    let (mut one, mut other) = two();
+    one.write("t.md", b"one two three");
+    one.live(&mut other, 5_000);
+    one.part(&mut other);
+    one.write("t.md", b"ONE two three");
+    other.write("t.md", b"one two THREE");
+    one.meet(&mut other);
+    [&mut one, &mut other].into_iter().for_each(find_nothing);
+    one.part(&mut other);
+    one.pass(120_000);
+    other.pass(120_000);
+    assert_eq!(one.folder.state(), FolderState::Syncing);
+    [&mut one, &mut other].into_iter().for_each(find_nothing);
+    one.connect(&mut other);
+    one.live(&mut other, 60_000);
+    let merged = vec![(true, b"ONE two THREE".to_vec())];
+    assert_eq!((texts(&one), texts(&other)), (merged.clone(), merged));
 }
 
 /// The entry of `e/f`.
