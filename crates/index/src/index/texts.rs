@@ -170,7 +170,7 @@ fn a_version_without_its_state_stands_beside_the_others() {
     exchange(&mut one, &mut two);
     assert_eq!(items(&one), items(&two));
     let found = items(&one);
-    let [first, copy] = found.as_slice() else { panic!("{found:?}") };
+    let [copy, first] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((first.key, first.conflict, copy.conflict), (a, false, true));
     assert!(copy.content.same_as(&text("b")) && copy.content.lineage().is_none());
     one.audit();
