@@ -82,11 +82,11 @@ impl Database {
         self.death().is_over()
     }
 
-    /// Starts anew after a death. A power cut loses what was not flushed; the end of a process
-    /// alone loses nothing.
-    pub fn restart(&self, power_cut: bool) {
+    /// Starts anew after a death. A power cut loses what was not flushed, unless it was `flushed`
+    /// by another folder just before; the end of a process alone loses nothing.
+    pub fn restart(&self, power_cut: bool, flushed: bool) {
         *self.death() = Death::default();
-        if power_cut {
+        if power_cut && !flushed {
             self.spaces.iter().for_each(MemStore::crash);
         }
         self.fail_writes(None);

@@ -33,10 +33,6 @@ pub use self::blocks::BlockLocation;
 const PAGE_ROWS: usize = 256;
 /// Directories above a row that are followed before the table is called damaged.
 const DEPTH_MAX: usize = 4096;
-/// Staged keys after which the overlay goes to the storage (not durably) by itself. It bounds
-/// memory, whatever the number of changes between two write-backs: not only here, since sled keeps
-/// every page that a batch replaces until the batch is through (300 MB for 70,000 keys).
-const STAGED_KEYS_MAX: usize = 2_000;
 
 /// Names a row of one folder's table. Numbers are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,8 +133,6 @@ pub struct DiskTable<S: Storage> {
     newest: Option<RowId>,
     /// The number of the last changes that were kept elsewhere, too; see [`DiskTable::to_redo`].
     redo: u64,
-    /// Whether nothing is spilled before the next write-back.
-    together: bool,
     meta_dirty: bool,
 }
 
@@ -154,8 +148,8 @@ impl<S: Storage> DiskTable<S> {
             None => codec::Meta { counts: DiskCounts::default(), next_id: 1, redo: 0 },
         };
         let unused_from = next_id;
-        let (newest, together, meta_dirty) = (None, false, false);
-        Ok(Self { overlay, counts, next_id, unused_from, newest, redo, together, meta_dirty })
+        let (newest, meta_dirty) = (None, false);
+        Ok(Self { overlay, counts, next_id, unused_from, newest, redo, meta_dirty })
     }
 
     /// Returns a number that no row has had before.
@@ -321,7 +315,6 @@ impl<S: Storage> DiskTable<S> {
     /// [`DiskError::NameTaken`], [`DiskError::NotADirectory`] (the parent is not one) and
     /// [`DiskError::Cycle`]; nothing changes then. Otherwise see [`DiskTable::get`].
     pub fn put(&mut self, row: &Row) -> Result<(), DiskError> {
-        self.make_room()?;
         if row.id == RowId::ROOT || row.id == RowId::DETACHED || row.parent == RowId::DETACHED {
             return Err(DiskError::NoRow(row.id));
         }
@@ -364,7 +357,6 @@ impl<S: Storage> DiskTable<S> {
     /// # Errors
     /// [`DiskError::NoRow`] when the row is not there; see also [`DiskTable::get`].
     pub fn detach(&mut self, id: RowId) -> Result<(), DiskError> {
-        self.make_room()?;
         let old = self.get(id)?.ok_or(DiskError::NoRow(id))?;
         let row = Row { parent: RowId::DETACHED, ..old.clone() };
         self.unlink(&old);
@@ -376,7 +368,6 @@ impl<S: Storage> DiskTable<S> {
     /// # Errors
     /// [`DiskError::NotEmpty`]; see also [`DiskTable::get`].
     pub fn remove(&mut self, id: RowId) -> Result<(), DiskError> {
-        self.make_room()?;
         let Some(row) = self.get(id)? else { return Ok(()) };
         self.check_childless(id)?;
         self.remove_blocks(id, row.root)?;
@@ -413,13 +404,13 @@ impl<S: Storage> DiskTable<S> {
     }
 
     /// Writes all staged changes as one atomic batch; when `durable`, they are on the disk when
-    /// this returns.
+    /// this returns. Until then they are in memory, and nowhere else: when they are written, and so
+    /// may become durable, is for the caller to say.
     ///
     /// # Errors
     /// Fails when the storage does; the changes stay staged then.
     pub fn write_back(&mut self, durable: bool) -> Result<(), DiskError> {
         self.stage_meta();
-        self.together = false;
         Ok(self.overlay.write_back(durable)?)
     }
 
@@ -430,14 +421,6 @@ impl<S: Storage> DiskTable<S> {
             self.overlay.put(codec::META_KEY.to_vec(), codec::encode_meta(&meta));
             self.meta_dirty = false;
         }
-    }
-
-    /// Spills between operations, never inside one, so that what is stored is always whole.
-    fn make_room(&mut self) -> Result<(), DiskError> {
-        if self.overlay.len() >= STAGED_KEYS_MAX && !self.together {
-            self.write_back(false)?;
-        }
-        Ok(())
     }
 
     fn check_childless(&self, id: RowId) -> Result<(), DiskError> {

@@ -49,7 +49,8 @@ impl World {
         self.stop_process(device);
         let before = Holdings::of(&self.devices[device].disk, self.oracle.unit);
         let there = &mut self.devices[device];
-        there.database.restart(death.power_cut);
+        // All folders of a device share its database: another one may have flushed it.
+        there.database.restart(death.power_cut, death.down_ms.is_multiple_of(2));
         if death.power_cut {
             there.disk.crash();
         } else {

@@ -57,6 +57,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Blocked> {
         for staged in staged {
+            self.write_back_much()?;
             let entry = staged.item.key.entry;
             match self.install(staged, pass, now) {
                 Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {

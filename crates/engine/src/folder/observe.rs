@@ -14,6 +14,7 @@ use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
 use super::Folder;
+use super::durable::ROWS_STAGED_MAX;
 use super::error::Refused;
 use super::history::End;
 use super::rows::{blocks_of, holds, is_below, new_row, path_of, row_of_item, set_content};
@@ -28,10 +29,6 @@ const INLINE_TOTAL: usize = 24 << 10;
 
 /// Local changes that are committed together.
 const CHANGES_AT_ONCE: usize = 2_000;
-
-/// Staged keys of the table of files after which a batch of local changes is committed before its
-/// end: some five for a file.
-const ROWS_STAGED_MAX: usize = 10_000;
 
 /// What one batch of local changes has gathered.
 #[derive(Default)]
@@ -186,7 +183,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return;
         }
         let mut batch = Batch { whole, ..Batch::default() };
-        self.rows.keep_together();
         for change in &changes {
             match change {
                 LocalChange::Vanished { row, .. } => batch.doomed.insert(*row),
@@ -221,7 +217,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             if self.rows.staged() > ROWS_STAGED_MAX {
                 batch.blob_bytes = 0;
                 self.commit_local(std::mem::take(&mut batch.blobs), now);
-                self.rows.keep_together();
             }
         }
         if let Err(error) = self.drop_detached() {

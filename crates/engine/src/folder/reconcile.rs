@@ -103,8 +103,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.out.extend(next);
         }
         let written = self.write_back(false).and_then(|()| Ok(self.log.flush(&*self.fs)?));
-        if let Err(error) = written {
-            self.storage_fault(&error, now);
+        match written {
+            Err(Blocked::Fs(error)) => self.set_fault(&error, now),
+            Err(Blocked::Index(error)) => self.storage_fault(&error, now),
+            Ok(()) => {}
         }
     }
 
@@ -112,6 +114,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.judge_arrivals(&pass.batch, now)?;
         for entry in pass.batch.clone() {
             self.reconcile(entry, pass, now)?;
+            self.write_back_much()?;
         }
         self.put_in_place(pass, now)?;
         self.delete(pass, now)
@@ -408,6 +411,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return Ok(());
             }
             row.stat = stat;
+            self.unsynced.attributes(&path, row.kind);
             self.applied_event(&path, "written");
         }
         if row.kind != Kind::Symlink && row.stat.mode != item.mode {
@@ -422,6 +426,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 row.stat.mode = item.mode;
                 self.look_again(path.clone(), now);
             }
+            self.unsynced.attributes(&path, row.kind);
             self.applied_event(&path, "mode");
         }
         set_content(&mut row, &item.content);
@@ -577,6 +582,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             .collect::<Result<Vec<_>, Blocked>>()?;
         rows.sort_by(|(a, _), (b, _)| b.cmp(a));
         for (_, row) in rows {
+            self.write_back_much()?;
             let entry = row.item.entry;
             match self.delete_row(&row, pass, now) {
                 Err(Blocked::Fs(error)) if !error.kind().pauses_folder() => {

@@ -137,6 +137,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
             self.forget_rows(&row)?;
+            self.commit_much(now);
             // It may have come back meanwhile.
             self.look_below(path, now);
         }
@@ -147,9 +148,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.dirty.remove(&key.entry);
             }
             self.rows.remove_tree(row.id)?;
+            self.commit_much(now);
             self.look_below(path, now);
         }
-        self.rows.write_back(false)?;
         self.commit_local(Vec::new(), now);
         // What was taken back must not be held elsewhere in turn. The others' logs are not vouched
         // for: what they did is what is undone.

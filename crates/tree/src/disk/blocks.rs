@@ -46,7 +46,6 @@ impl<S: Storage> DiskTable<S> {
     /// [`DiskError::NoRow`] when there is no such row; [`DiskError::Damaged`] when the blocks
     /// leave a gap; fails when the storage does.
     pub fn put_blocks(&mut self, id: RowId, blocks: &[(u64, BlockRef)]) -> Result<(), DiskError> {
-        self.make_room()?;
         let row = self.get(id)?.ok_or(DiskError::NoRow(id))?;
         let gapless = blocks
             .windows(2)

@@ -23,12 +23,6 @@ struct Redo {
 }
 
 impl<S: Storage> DiskTable<S> {
-    /// Keeps what is staged from now on in memory until [`DiskTable::write_back`], so that
-    /// [`DiskTable::to_redo`] gives all of it.
-    pub fn keep_together(&mut self) {
-        self.together = true;
-    }
-
     /// Gives all staged changes, for [`DiskTable::redo`]; nothing when none are staged. They must be
     /// written back before further ones are asked for.
     pub fn to_redo(&mut self) -> Option<Vec<u8>> {

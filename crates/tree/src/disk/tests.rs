@@ -409,7 +409,6 @@ fn changes_that_did_not_come_to_the_table_are_made_up_for_once() {
     assert!(table.to_redo().is_some());
     table.write_back(false).expect("a table in memory works");
     assert_eq!(table.to_redo(), None, "nothing is staged");
-    table.keep_together();
     table.put(&row(2, 1, "b", Kind::File)).expect("a table in memory works");
     table.remove(RowId(2)).expect("a table in memory works");
     table.put(&row(3, 1, "c", Kind::File)).expect("a table in memory works");
