@@ -322,12 +322,30 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
         self.single_out(&row, now)?;
-        match self.index.rename(now, &row.item, parent, &aside_name(row.id)) {
+        let mut aside = aside_name(row.id);
+        // A file of the user's may have that name.
+        for number in 1.. {
+            if self.index.lookup(parent, &aside)?.is_none() {
+                break;
+            }
+            aside = another_aside_name(row.id, number);
+        }
+        match self.index.rename(now, &row.item, parent, &aside) {
             // An entry that is not shown claims no name.
             Ok(_) | Err(IndexError::NotShown(_)) => {}
             Err(error) => return Err(error.into()),
         }
         self.rows.detach(row.id)?;
+        Ok(())
+    }
+
+    /// Takes a name from the row that has it although the disk shows another thing there: its own
+    /// change could not be taken, and it is found again by looking.
+    fn free_name(&mut self, row: RowId, parent: RowId, name: &SafeName) -> Result<(), IndexError> {
+        if let Some(other) = self.rows.child(parent, name)?.filter(|other| other.id != row) {
+            self.rows.detach(other.id)?;
+            self.scan_wanted = true;
+        }
         Ok(())
     }
 
@@ -467,6 +485,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         };
         let row = new_row(&mut self.rows, (parent_row, name), key, content, stat, now);
+        self.free_name(row.id, row.parent, &row.name)?;
         self.rows.put(&row)?;
         self.remember_blocks(row.id, content, hash)?;
         if !adopted {
@@ -653,6 +672,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         row.stat = stat;
         row.parent = parent_row;
         row.name = name;
+        self.free_name(row.id, row.parent, &row.name)?;
         self.rows.put(&row)?;
         self.local_event(to, "moved");
         Ok(())
@@ -730,6 +750,11 @@ pub(super) fn aside_name(row: RowId) -> SafeName {
     SafeName::parse(&format!(".~dunlin-{}", row.0)).expect("a short plain name is safe")
 }
 
+fn another_aside_name(row: RowId, number: u64) -> SafeName {
+    let name = format!(".~dunlin-{}-{number}", row.0);
+    SafeName::parse(&name).expect("a short plain name is safe")
+}
+
 fn ignore_not_shown(error: IndexError) -> Result<(), IndexError> {
     // It was deleted elsewhere as well.
     if matches!(error, IndexError::NotShown(_)) { Ok(()) } else { Err(error) }
@@ -753,3 +778,6 @@ fn path_of_change(change: &LocalChange) -> Option<&RelPath> {
 pub(super) fn file_content(root: Hash, stat: &Stat) -> Content {
     Content::File { root, size: stat.size, mtime_ns: stat.mtime_ns, text: None }
 }
+
+#[cfg(test)]
+mod tests;

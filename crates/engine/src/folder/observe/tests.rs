@@ -1,0 +1,30 @@
+use dunlin_tree::fs::UserOp;
+
+use super::aside_name;
+use crate::folder::testing::{Rig, path};
+use crate::types::FolderState;
+
+#[test]
+fn names_can_be_swapped_where_files_have_the_names_to_wait_under() {
+    let mut rig = Rig::new();
+    let file = rig.write("file", b"a file").id;
+    rig.write("dir/in it", b"in a directory");
+    let dir = rig.row("dir").id;
+    for row in [file, dir] {
+        rig.write(aside_name(row).as_str(), b"the user's");
+    }
+    let rename = |from: &str, to: &str| UserOp::Rename(path(from), path(to));
+    rig.disk.user(&rename("file", "swapping"));
+    rig.disk.user(&rename("dir", "file"));
+    rig.user(&rename("swapping", "dir"));
+    assert_eq!(rig.folder.state(), FolderState::Idle);
+    assert_eq!([rig.row("dir").id, rig.row("file").id], [file, dir]);
+    let content = |at: &str| rig.disk.content(&path(at)).unwrap_or_default();
+    assert_eq!(content("dir"), b"a file");
+    assert_eq!(content("file/in it"), b"in a directory");
+    for row in [file, dir] {
+        assert_eq!(content(aside_name(row).as_str()), b"the user's");
+    }
+    let files = rig.disk.all_contents().into_iter().filter(|(at, _)| !at.starts_with(".dunlin/"));
+    assert_eq!(files.count(), 4, "no copy came of it");
+}
