@@ -342,7 +342,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         };
         if (row.parent, &row.name) != (parent, &item.name) {
-            if item.conflict && self.waits_for_successor(&row, pass, now)? {
+            if item.conflict && self.waits_for_successor(&row, &item.key, pass, now)? {
                 return Ok(());
             }
             let id = row.id;
@@ -363,6 +363,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn waits_for_successor(
         &mut self,
         row: &Row,
+        becomes: &ItemKey,
         pass: &mut Pass,
         now: Millis,
     ) -> Result<bool, Blocked> {
@@ -371,7 +372,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let entry = successor.key.entry;
         let on_disk = self.rows.by_entry(entry)?;
         let is_here = |other: &Row| entry != row.item.entry || other.item == successor.key;
-        if successor.kind != Kind::File || on_disk.iter().any(is_here) {
+        // In another part of a union what it becomes may have the name that it has here.
+        let is_itself = successor.key == *becomes;
+        if is_itself || successor.kind != Kind::File || on_disk.iter().any(is_here) {
             return Ok(false);
         }
         self.reconcile(entry, pass, now)?;
