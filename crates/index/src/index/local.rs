@@ -591,8 +591,9 @@ impl<S: Storage> Index<S> {
     fn move_entry(&mut self, now: Millis, entry: EntryId, place: Place) -> Result<(), IndexError> {
         let rec = self.known(entry)?;
         let from = self.place(&entry, &rec).cloned().ok_or(IndexError::NotShown(entry))?;
-        if from.parent != place.parent && !rec.disabled.is_empty() {
-            // Values that went with a directory above stay away when the entry leaves it.
+        if !rec.disabled.is_empty() {
+            // The deletion of a directory above does not know of the move; what has gone with that
+            // directory stays away.
             let presence = rec.disabled.clone();
             self.log_local(now, Op::Delete { entry, presence })?;
         }

@@ -230,7 +230,7 @@ fn rule_5_who_moved_a_file_that_was_edited_and_deleted_elsewhere_knows_it() {
 }
 
 #[test]
-fn rule_6_what_was_deleted_with_its_directory_stays_away_when_the_rest_moves_out() {
+fn rule_6_what_was_deleted_with_its_directory_stays_away_when_the_rest_moves() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
     a.mkdir("d");
     a.create("d/f", "old");
@@ -240,7 +240,11 @@ fn rule_6_what_was_deleted_with_its_directory_stays_away_when_the_rest_moves_out
     b.write("d/f", "two");
     meet(&mut a, &mut b);
     assert!(a.has("two") && !a.has("one"));
-    a.rename("d/f", "f");
+    b.rename("d/f", "d/g");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["d", "d/g"]);
+    assert!(b.has("two") && !b.has("one"));
+    a.rename("d/g", "f");
     meet(&mut a, &mut b);
     assert_eq!(b.paths(), ["d", "f"], "the directory was used");
     assert!(b.has("two") && !b.has("one"));
