@@ -353,7 +353,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
         self.single_out(row, now)?;
         match self.index.set_mode(now, &row.item, mode) {
-            Err(IndexError::NotShown(_)) => Ok(row.item),
+            Err(IndexError::NotShown(_)) => {
+                // It goes here, too, with whatever mode.
+                self.dirty.insert(row.item.entry);
+                Ok(row.item)
+            }
             other => other,
         }
     }

@@ -625,7 +625,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 }
                 Ok(Kept::Surprise { found: None, .. }) => true,
                 Ok(Kept::Surprise { .. }) => {
+                    // If what is found keeps nothing alive, it goes after all.
                     self.look_again(path, now);
+                    self.retry_later(row.item.entry, now);
                     return Ok(());
                 }
                 Err(error) if error.kind() == FsErrorKind::NotFound => true,
