@@ -606,6 +606,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 Ok(false) => {
                     // What is still in it is ignored (then it stays, rule 11), or new to us.
                     self.look_below(path, now);
+                    if self.rows.children(row.id).next().is_some() {
+                        // Or it is to go as well, and something has come between.
+                        self.retry_later(row.item.entry, now);
+                    }
                     return Ok(());
                 }
                 Ok(true) => {
