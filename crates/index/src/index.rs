@@ -5,6 +5,7 @@
 //! registers: who is live, where, how much), `cycles`, `view` (rules 4 and 5), `conflicts`,
 //! `withdraw` (contents that nobody has any more), and `settings`.
 
+mod apart;
 mod apply;
 mod audit;
 mod conflicts;

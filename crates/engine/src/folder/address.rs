@@ -25,6 +25,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Has the index do what the user does to a row to nothing else: not to copies that are not on
     /// this disk, nor to what is shown as one with it and stands elsewhere.
     pub(super) fn single_out(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+        self.part_from_twins(row, now)?;
         self.part_from_equals(row, now)?;
         let mut unseen = Vec::new();
         for copy in self.index.conflict_of(&row.item)?.into_iter().flat_map(|found| found.copies) {
@@ -62,16 +63,29 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Whether another file on this disk holds the same content as another value of the same
-    /// entry: a conflict copy was moved over the file that it stood beside, say. The index shows
-    /// them as one.
-    pub(super) fn has_twin(&self, row: &Row) -> Result<bool, IndexError> {
-        let is_twin = |other: &Row| {
-            other.id != row.id
-                && other.item.dot != row.item.dot
-                && (other.kind, other.root, &other.target) == (row.kind, row.root, &row.target)
-        };
-        Ok(row.item.dot.is_some() && self.rows.by_entry(row.item.entry)?.iter().any(is_twin))
+    /// Another file on this disk may hold the same content as another value of the same entry: a
+    /// conflict copy was moved over the file that it stood beside, say. The index shows them as one.
+    /// Such a file becomes an entry of its own, where it stands.
+    fn part_from_twins(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+        let values = self.index.values_of(row.item.entry)?;
+        let known = |row: &Row| row.item.dot.is_some_and(|dot| values.contains(&dot));
+        if values.len() < 2 || !known(row) {
+            return Ok(());
+        }
+        for mut twin in self.rows.by_entry(row.item.entry)? {
+            let equal =
+                (&twin.kind, &twin.root, &twin.target) == (&row.kind, &row.root, &row.target);
+            if !equal || twin.item.dot == row.item.dot || !known(&twin) {
+                continue;
+            }
+            let Some(parent) = self.directory_of(&twin)? else { continue };
+            if let Some(key) = self.index.promote_apart(now, &twin.item, parent, &twin.name)? {
+                twin.item = key;
+                self.rows.put(&twin)?;
+                self.dirty.insert(key.entry);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a row's entry is shown as one with others because they are equal, and none of these
@@ -223,3 +237,6 @@ pub(super) fn content_of(row: &Row) -> Option<Content> {
         (None, None) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

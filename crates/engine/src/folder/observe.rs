@@ -697,8 +697,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 let below = path.join(&child.name).map_err(|_| Refused::Again)?;
                 self.vanished(child.id, &below, now)?;
             }
-        } else if self.has_twin(&row)? {
-            self.index.delete_value(now, &row.item)?;
         } else {
             let also = self.also(&row)?;
             self.single_out(&row, now)?;

@@ -211,17 +211,6 @@ impl EntryRec {
         equal.map(|(dot, _)| *dot).collect()
     }
 
-    /// Tells whether a version that merges into the winner is not among those seen.
-    pub(super) fn merges_unseen(&self, seen: &[Dot]) -> bool {
-        let groups = self.groups();
-        let Some(winner) = groups.first().filter(|group| !group.merged.is_empty()) else {
-            return false;
-        };
-        let seen = self.equal_to(seen);
-        let merged = winner.merged.iter().map(|(dot, _)| dot);
-        !std::iter::once(&winner.dot).chain(merged).all(|dot| seen.contains(dot))
-    }
-
     /// Gives the presence dots that a change of this entry may stand in for: all but those of the
     /// values that stay.
     ///

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use super::apart::{equal_entries, shown_alone};
 use super::entry::{EntryRec, Group};
-use super::tree::Claimant;
 use super::view::{Shown, Slot};
 use super::{Index, naming};
 use crate::context::Context;
@@ -29,10 +29,26 @@ struct Target {
     entry: EntryId,
     /// The value's dot; `None` for a directory.
     dot: Option<Dot>,
+    /// The content of that value: what the user had before them.
+    content: Option<Content>,
     /// All entries that the item shows, the shown one first: equal files, united directories.
     all: Vec<EntryId>,
-    /// Copies that were left where they are.
-    unseen: Vec<ItemKey>,
+}
+
+impl Target {
+    /// Gives the values of an entry that the user had before them: those that hold what was addressed,
+    /// and in the addressed entry the other versions of a merged text that were seen. Whatever else
+    /// the entry holds, its author has not seen, and no operation takes it along.
+    fn seen_in(&self, entry: EntryId, rec: &EntryRec, also: &[Dot]) -> Vec<Dot> {
+        let named = if entry == self.entry { also } else { &[] };
+        let mut seen = rec.equal_to(named);
+        let equal = |value: &Content| self.content.as_ref().is_some_and(|it| it.same_as(value));
+        let values = rec.values.iter().filter(|(_, value)| equal(value));
+        seen.extend(values.map(|(dot, _)| *dot));
+        seen.sort_unstable();
+        seen.dedup();
+        seen
+    }
 }
 
 /// A slot that shows more than one thing, as it is before an operation on one of them.
@@ -147,12 +163,11 @@ impl<S: Storage> Index<S> {
         }
         let target = self.isolate(now, item)?;
         for other in target.all.iter().skip(1) {
-            self.delete_entry(now, *other)?;
+            self.delete_seen(now, *other, &target, &[])?;
         }
         self.keep_shown_name(now, &target)?;
         let rec = self.known(target.entry)?;
-        let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
-        let replaces = rec.equal_to(&seen);
+        let replaces = target.seen_in(target.entry, &rec, also);
         self.enable_parents(target.entry, now)?;
         let (entry, enables) = (target.entry, rec.subsumed(&replaces));
         let dot = self.log_local(now, Op::Write { entry, content, replaces, enables })?;
@@ -239,29 +254,6 @@ impl<S: Storage> Index<S> {
         Ok(ItemKey { entry: target.entry, dot: target.dot })
     }
 
-    /// Gives the other entries that are shown as one with a file or link, because their contents are
-    /// equal: what is done to it is done to them.
-    pub fn equals(&self, item: &ItemKey) -> Result<Vec<EntryId>, IndexError> {
-        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.live && !rec.is_dir()) else {
-            return Ok(Vec::new());
-        };
-        let content = item.dot.and_then(|dot| shown_alone(&rec, &dot));
-        let place = self.place(&item.entry, &rec);
-        let (Some(content), Some(place)) = (content, place) else { return Ok(Vec::new()) };
-        let members = self.union_of(place.parent)?;
-        let claimants = self.claimants_in(&members, &place.name)?;
-        let mut equal = equal_entries(&claimants, content);
-        equal.retain(|id| *id != item.entry);
-        Ok(equal)
-    }
-
-    /// Names copies that are not on this device's disk: its user has not seen them, and its next
-    /// operation leaves them where they are instead of making them independent. They may be gone
-    /// already where they were made, and to make them independent would bring them back.
-    pub fn leave_alone(&mut self, unseen: Vec<ItemKey>) {
-        self.unseen = unseen;
-    }
-
     /// Tells whether a file or link lives on only because it was used, by this device among others:
     /// whoever knew its contents has deleted them.
     pub fn outlives_contents(&self, entry: EntryId) -> Result<bool, IndexError> {
@@ -282,25 +274,6 @@ impl<S: Storage> Index<S> {
         }
         let id = promoted_id(&self.config.id_key, &item.entry, &dot, kind);
         Ok(self.entry(&id)?.map(|_| id))
-    }
-
-    /// Moves an entry alone, without those that are shown as one with it, to a name in a directory
-    /// whatever is shown there.
-    pub fn move_apart(
-        &mut self,
-        now: Millis,
-        item: &ItemKey,
-        parent: EntryId,
-        name: &SafeName,
-    ) -> Result<(), IndexError> {
-        self.check_writer()?;
-        let parent = self.enabled_dir(parent, now)?;
-        let place = Place { parent, name: name.clone() };
-        if naming::is_reserved(&place) {
-            return Err(IndexError::Private);
-        }
-        self.enable_up_from(parent, now)?;
-        self.move_entry(now, item.entry, place)
     }
 
     /// Deletes an item: a directory with all that is known to be in it, by one record. If the
@@ -326,56 +299,36 @@ impl<S: Storage> Index<S> {
         }
         let target = self.isolate(now, item)?;
         self.enable_parents(target.entry, now)?;
-        let seen: Vec<Dot> = target.dot.into_iter().chain(also.iter().copied()).collect();
-        for entry in target.all {
-            let rec = self.known(entry)?;
-            let unseen = target.unseen.iter().filter(|key| key.entry == entry);
-            let unseen: Vec<Dot> = unseen.filter_map(|key| key.dot).collect();
-            if rec.is_dir() {
-                self.delete_dir(now, entry)?;
-            } else if entry == target.entry && rec.merges_unseen(&seen) {
-                self.delete_seen(now, entry, &seen)?;
+        for entry in &target.all {
+            if self.known(*entry)?.is_dir() {
+                self.delete_dir(now, *entry)?;
             } else {
-                self.delete_all_but(now, entry, &rec.equal_to(&unseen))?;
+                self.delete_seen(now, *entry, &target, also)?;
             }
         }
         Ok(())
     }
 
-    /// Deletes one value of a file or link alone, also when an equal one is shown as one with it.
-    pub fn delete_value(&mut self, now: Millis, item: &ItemKey) -> Result<(), IndexError> {
-        self.check_writer()?;
-        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.wanted()) else { return Ok(()) };
-        let named = |dot: &&Dot| Some(**dot) == item.dot;
-        let presence: Vec<Dot> = rec.presence.iter().filter(named).copied().collect();
-        if !presence.is_empty() {
-            self.log_local(now, Op::Delete { entry: item.entry, presence })?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the versions of a text that were seen, and leaves the others.
-    fn delete_seen(&mut self, now: Millis, entry: EntryId, seen: &[Dot]) -> Result<(), IndexError> {
+    /// Deletes of a file or link the values that were seen. What else it shows stays: versions of a
+    /// text that its user had not seen, copies that were left alone, an edit of a copy that came
+    /// before the record that has made it independent.
+    fn delete_seen(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        target: &Target,
+        also: &[Dot],
+    ) -> Result<(), IndexError> {
         let rec = self.known(entry)?;
-        let gone = rec.equal_to(seen);
-        let stays = |dot: &&Dot| rec.value(dot).is_none() || gone.contains(dot);
-        let presence = rec.presence.iter().filter(stays).copied().collect();
+        let gone = target.seen_in(entry, &rec, also);
+        let stays = |dot: &&Dot| is_shown(&rec, dot) && !gone.contains(dot);
+        let presence = rec.presence.iter().filter(|dot| !stays(dot)).copied().collect();
         self.log_local(now, Op::Delete { entry, presence })?;
         Ok(())
     }
 
     fn delete_entry(&mut self, now: Millis, entry: EntryId) -> Result<(), IndexError> {
-        self.delete_all_but(now, entry, &[])
-    }
-
-    fn delete_all_but(
-        &mut self,
-        now: Millis,
-        entry: EntryId,
-        stay: &[Dot],
-    ) -> Result<(), IndexError> {
-        let rec = self.known(entry)?;
-        let presence = rec.presence.iter().filter(|dot| !stay.contains(dot)).copied().collect();
+        let presence = self.known(entry)?.presence.clone();
         self.log_local(now, Op::Delete { entry, presence })?;
         Ok(())
     }
@@ -439,8 +392,9 @@ impl<S: Storage> Index<S> {
             && slot.dirs.len() + slot.values.len() == 1
             && self.claimants_in(&members, &place.name)?.len() == 1;
         if simple {
-            let all = vec![item.entry];
-            return Ok(Target { entry: item.entry, dot: item.dot, all, unseen });
+            let (all, content) =
+                (vec![item.entry], item.dot.and_then(|dot| rec.value(&dot).cloned()));
+            return Ok(Target { entry: item.entry, dot: item.dot, content, all });
         }
         let copies = self.copies(&members)?;
         let place = Place { parent: place.parent, name: place.name };
@@ -450,7 +404,7 @@ impl<S: Storage> Index<S> {
             let all = slot.dirs.clone();
             self.free_losers(now, &beside)?;
             let entry = all.first().copied().unwrap_or(item.entry);
-            return Ok(Target { entry, dot: None, all, unseen });
+            return Ok(Target { entry, dot: None, content: None, all });
         }
         let dot = item.dot.ok_or(IndexError::NotShown(item.entry))?;
         let content = rec.value(&dot).cloned().ok_or(IndexError::NotShown(item.entry))?;
@@ -466,7 +420,8 @@ impl<S: Storage> Index<S> {
             let mut all = alone.map_or_else(Vec::new, |it| equal_entries(&claimants, it));
             all.retain(|id| *id != item.entry);
             all.insert(0, item.entry);
-            return Ok(Target { entry: item.entry, dot: Some(dot), all, unseen });
+            let content = Some(content);
+            return Ok(Target { entry: item.entry, dot: Some(dot), content, all });
         }
         self.isolate_loser(now, item.entry, dot, &beside)
     }
@@ -498,23 +453,24 @@ impl<S: Storage> Index<S> {
             }
         }
         let target = all.first().copied().ok_or(IndexError::NotShown(entry))?;
-        // Of a text that is merged, another version than the one that the user saw may come first.
-        let shown = self.known(target)?;
-        let first = shown.groups().first().map(|group| group.dot);
-        let dot = if target == entry { Some(dot) } else { first };
-        Ok(Target { entry: target, dot, all, unseen: beside.unseen.to_vec() })
+        // An edit of the copy may have come before what has made it independent: what the target
+        // shows first need not be what the user saw.
+        let rec = self.known(target)?;
+        let same = rec.values.iter().find(|(_, value)| value.same_as(&content));
+        let dot = if target == entry { Some(dot) } else { same.map(|(dot, _)| *dot) };
+        Ok(Target { entry: target, dot, content: Some(content), all })
     }
 
     /// Gives an entry that stands beside a winner the name that it is shown under for its own. Left
     /// in the winner's slot, an equal content would make the two one.
     fn keep_shown_name(&mut self, now: Millis, target: &Target) -> Result<(), IndexError> {
-        let items = self.items(target.entry)?;
         let shows = |item: &Item| {
             item.key.dot == target.dot
                 || item.merged.iter().any(|(dot, _)| Some(*dot) == target.dot)
         };
-        let copy = items.into_iter().find(|item| item.conflict && shows(item));
-        match copy {
+        // Of its values the first has the entry's own name.
+        let first = self.items(target.entry)?.into_iter().next();
+        match first.filter(|item| item.conflict && shows(item)) {
             Some(copy) => {
                 let place = Place { parent: copy.parent, name: copy.name };
                 self.move_entry(now, target.entry, place)
@@ -588,7 +544,12 @@ impl<S: Storage> Index<S> {
         Ok(promoted)
     }
 
-    fn move_entry(&mut self, now: Millis, entry: EntryId, place: Place) -> Result<(), IndexError> {
+    pub(super) fn move_entry(
+        &mut self,
+        now: Millis,
+        entry: EntryId,
+        place: Place,
+    ) -> Result<(), IndexError> {
         let rec = self.known(entry)?;
         let from = self.place(&entry, &rec).cloned().ok_or(IndexError::NotShown(entry))?;
         if !rec.disabled.is_empty() {
@@ -682,7 +643,7 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    fn enable_up_from(&mut self, dir: EntryId, now: Millis) -> Result<(), IndexError> {
+    pub(super) fn enable_up_from(&mut self, dir: EntryId, now: Millis) -> Result<(), IndexError> {
         let mut at = dir;
         while at != EntryId::ROOT {
             let Some(rec) = self.entry(&at)? else { return Ok(()) };
@@ -696,7 +657,7 @@ impl<S: Storage> Index<S> {
         Ok(())
     }
 
-    fn known(&self, id: EntryId) -> Result<std::sync::Arc<EntryRec>, IndexError> {
+    pub(super) fn known(&self, id: EntryId) -> Result<std::sync::Arc<EntryRec>, IndexError> {
         if id == EntryId::ROOT {
             return Err(IndexError::Root);
         }
@@ -717,7 +678,7 @@ impl<S: Storage> Index<S> {
 
     /// Gives the canonical identity of a directory in which something is to be put. Who still has
     /// it on disk may not know that it was deleted elsewhere: what is put in it brings it back.
-    fn enabled_dir(&mut self, dir: EntryId, now: Millis) -> Result<EntryId, IndexError> {
+    pub(super) fn enabled_dir(&mut self, dir: EntryId, now: Millis) -> Result<EntryId, IndexError> {
         let deleted = |rec: &EntryRec| rec.is_dir() && !rec.wanted();
         if dir != EntryId::ROOT && self.entry(&dir)?.is_some_and(|rec| deleted(&rec)) {
             self.enable_up_from(dir, now)?;
@@ -772,20 +733,6 @@ impl<S: Storage> Index<S> {
 fn is_shown(rec: &EntryRec, dot: &Dot) -> bool {
     let value = rec.value(dot);
     value.is_some_and(|value| rec.groups().iter().any(|group| group.holds(value)))
-}
-
-/// Gives a value of an entry that is shown as it is, and not as a part of a merged text.
-fn shown_alone<'a>(rec: &'a EntryRec, dot: &Dot) -> Option<&'a Content> {
-    let value = rec.value(dot)?;
-    rec.groups().iter().any(|group| group.shows(value)).then_some(value)
-}
-
-/// Gives the entries whose first value is this content, by id.
-fn equal_entries(claimants: &[Claimant], content: &Content) -> Vec<EntryId> {
-    let equal = claimants
-        .iter()
-        .filter(|(_, rec)| rec.groups().first().is_some_and(|first| first.shows(content)));
-    equal.map(|(id, _)| *id).collect()
 }
 
 fn check_content(kind: Kind, content: &Content) -> Result<(), IndexError> {

@@ -209,6 +209,57 @@ fn rule_4_a_copy_that_was_not_seen_is_left_alone() {
 }
 
 #[test]
+fn rule_4_an_edit_of_a_copy_stays_that_came_before_what_made_it_independent() {
+    for delete in [false, true] {
+        let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
+        a.create("f", "old");
+        b.pull(&a);
+        a.write("f", "one");
+        b.write("f", "two");
+        meet(&mut a, &mut b);
+        meet(&mut a, &mut c);
+        let copy = a.paths().into_iter().find(|path| path != "f").unwrap();
+        a.delete("f");
+        b.pull(&a);
+        b.write(&copy, "an edit of the copy");
+        // What has made it a file of its own has not arrived.
+        c.pull_only(&b);
+        assert!(!c.has("an edit of the copy"));
+        if delete {
+            c.delete(&copy);
+        } else {
+            c.write(&copy, "another edit");
+        }
+        meet(&mut a, &mut c);
+        meet(&mut a, &mut b);
+        assert!(b.has("an edit of the copy"), "{:?}", b.tree());
+        assert_eq!(b.has("another edit"), !delete);
+        a.audit();
+    }
+}
+
+#[test]
+fn rule_4_one_of_two_equal_values_can_be_made_a_file_of_its_own() {
+    let (mut a, mut b) = (Replica::new(1), Replica::new(2));
+    a.create("f", "old");
+    meet(&mut a, &mut b);
+    let keys = [a.write("f", "same"), b.write("f", "same")];
+    meet(&mut a, &mut b);
+    assert_eq!(a.paths(), ["f"]);
+    let apart = a.index.promote_apart(a.now, &keys[1], EntryId::ROOT, &name("g")).unwrap();
+    a.commit();
+    assert_eq!(Some(a.key("g")), apart);
+    assert_eq!(a.index.values_of(keys[0].entry).unwrap(), [keys[0].dot.unwrap()]);
+    a.write("f", "new");
+    a.delete("f");
+    meet(&mut a, &mut b);
+    assert_eq!(b.paths(), ["g"]);
+    assert!(b.has("same"));
+    let gone = a.index.promote_apart(a.now, &keys[0], EntryId::ROOT, &name("h")).unwrap();
+    assert_eq!(gone, None);
+}
+
+#[test]
 fn rule_5_who_moved_a_file_that_was_edited_and_deleted_elsewhere_knows_it() {
     let (mut a, mut b) = (Replica::new(1), Replica::new(2));
     let key = a.create("f", "old");
