@@ -15,7 +15,7 @@ use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
 use super::Folder;
 use super::durable::ROWS_STAGED_MAX;
-use super::error::Refused;
+use super::error::{Blocked, Refused};
 use super::history::End;
 use super::rows::{blocks_of, holds, is_below, new_row, path_of, row_of_item, set_content};
 use super::texts::Draft;
@@ -61,6 +61,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         if let Err(error) = self.drop_detached() {
             return self.storage_fault(&error, now);
+        }
+        if self.after_crash {
+            match self.put_back_kept() {
+                Ok(()) => {}
+                Err(Blocked::Index(error)) => return self.storage_fault(&error, now),
+                Err(Blocked::Fs(error)) => return self.set_fault(&error, now),
+            }
         }
         self.scan_wanted = false;
         self.problems.clear();
@@ -523,7 +530,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         batch: &mut Batch,
         now: Millis,
     ) -> Result<(), Refused> {
-        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        let Some(row) = self.rows.get(row)? else {
+            self.look_below(path.clone(), now);
+            return Ok(());
+        };
         let same_kind = matches!(
             (row.kind, stat.kind),
             (Kind::File, FileKind::File)
@@ -609,6 +619,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let written = put_before.is_none() && (!holds(&row, &content) || touched);
         if let Some(key) = put_before {
             row.item = key;
+            // As it was put there it had the index's time and mode, which nobody has noted.
+            row.stat = stat;
+            self.dirty.insert(key.entry);
         } else if written {
             let base = match draft.base.take() {
                 // What was a text may be something else now.
@@ -640,7 +653,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     fn moved(&mut self, row: RowId, to: &RelPath, stat: Stat, now: Millis) -> Result<(), Refused> {
-        let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
+        let Some(mut row) = self.rows.get(row)? else {
+            // Another file of this batch was found to be what it stood for: this one is new.
+            self.look_below(to.clone(), now);
+            return Ok(());
+        };
         let (parent_row, parent, name) = self.parent_of(to)?;
         if name == aside_name(row.id) {
             // This device has put it aside itself, and was interrupted before it was noted.

@@ -2,11 +2,13 @@
 //! about what is held.
 
 use dunlin_identity::Hash;
-use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, Storage};
+use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, RelPath, Storage};
 use dunlin_tree::disk::RowId;
-use dunlin_tree::fs::{Fs, FsError};
+use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Moved, Stat, VersionId};
 
-use super::rows::{path_of, tree_items};
+use super::error::Blocked;
+use super::observe::aside_name;
+use super::rows::{path_in, path_of, tree_items};
 use super::{FAULT_RETRY_MS, Folder};
 use crate::types::Problem;
 
@@ -40,6 +42,68 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         }
         self.mark_rows()
+    }
+
+    /// Puts back what the process that was killed has moved to the version store without noting it:
+    /// that a file is gone from its name is then no act of the user's. The index may still show it, or
+    /// the same under another identity, and this may be its only copy.
+    pub(super) fn put_back_kept(&mut self) -> Result<(), Blocked> {
+        for (batch, _) in self.fs.version_batches()? {
+            let mut directories = vec![RelPath::root()];
+            while let Some(path) = directories.pop() {
+                let at = VersionId { batch: batch.clone(), path };
+                let listing = match self.fs.version_list(&at) {
+                    Err(error) if error.kind() == FsErrorKind::NotFound => continue,
+                    other => other?,
+                };
+                for (name, stat) in listing.entries {
+                    let Ok(path) = at.path.join(&name) else { continue };
+                    if stat.kind == FileKind::Directory {
+                        directories.push(path);
+                    } else {
+                        self.put_back_one(&VersionId { batch: batch.clone(), path }, &stat)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a kept file back to where a row says that it stands; beside that, where something else
+    /// has taken its place already. The pass that was interrupted is then done again.
+    fn put_back_one(&mut self, version: &VersionId, kept: &Stat) -> Result<(), Blocked> {
+        let rows = self.rows.by_inode(kept.ino)?;
+        let Some(mut row) = rows.into_iter().find(|row| row.stat.same_version(kept)) else {
+            return Ok(());
+        };
+        let aside = aside_name(row.id);
+        let places = [
+            (row.parent, row.name.clone()),
+            (row.parent, aside.clone()),
+            // The directory that it was in may be gone, too.
+            (RowId::ROOT, aside),
+        ];
+        for (parent, name) in places {
+            let path = path_in(&self.rows, parent, &name)?;
+            match self.fs.restore(version, &path) {
+                Ok(Moved::Done { stat }) => {
+                    let record = self.history().staged_at(version)?;
+                    self.log
+                        .forget(&record.map(|record| record.id).into_iter().collect::<Vec<_>>());
+                    self.unsynced.name(&path);
+                    self.dirty.insert(row.item.entry);
+                    (row.parent, row.name, row.stat) = (parent, name, stat);
+                    return Ok(self.rows.put(&row)?);
+                }
+                // A newer version: whether it is the user's is found by comparing it with the row.
+                Ok(Moved::Occupied { found: Some(found) }) if found.kind == kept.kind => break,
+                Ok(Moved::Occupied { .. }) => {}
+                Ok(Moved::Surprise { .. }) => break,
+                Err(error) if error.kind().pauses_folder() => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Marks the entries of rows that the view does not show any more.
@@ -172,3 +236,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use dunlin_tree::fs::{Fs, Kept, UserOp};
+
+use crate::folder::testing::{Rig, path};
+
+#[test]
+fn what_a_killed_process_has_moved_to_the_version_store_is_not_deleted() {
+    let mut rig = Rig::new();
+    let row = rig.write("file", b"content");
+    let kept = rig.fs().keep(&path("file"), &row.stat, rig.now).expect("the disk works");
+    assert!(matches!(kept, Kept::Done { .. }), "{kept:?}");
+    rig.restart(false);
+    rig.pass(3_000);
+    assert_eq!((rig.row("file").item, rig.folder.is_settled()), (row.item, true));
+    assert_eq!(rig.disk.content(&path("file")).as_deref(), Some(&b"content"[..]));
+}
+
+#[test]
+fn what_the_user_has_deleted_while_the_process_was_dead_is_deleted() {
+    let mut rig = Rig::new();
+    rig.write("file", b"content");
+    rig.disk.user(&UserOp::Remove(path("file")));
+    rig.restart(false);
+    rig.pass(3_000);
+    assert!(rig.folder.rows().find(&path("file")).expect("read").is_none());
+    assert_eq!(rig.folder.index().counts().files, 0);
+}
+
+#[test]
+fn what_a_killed_process_has_put_in_place_gets_the_time_that_the_index_shows() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    one.write("file", b"old");
+    one.connect(&mut other);
+    one.live(&mut other, 2_000);
+    one.part(&mut other);
+    let new = other.write("file", b"new");
+    one.meet(&mut other);
+    // Its user has touched it since: at this time.
+    one.disk.user(&UserOp::Write(path("file"), b"new".to_vec()));
+    one.restart(false);
+    one.pass(3_000);
+    let row = one.row("file");
+    assert_eq!((row.item, row.stat.mtime_ns), (new.item, new.stat.mtime_ns));
+    let there = one.fs().stat(&path("file")).expect("read").expect("it is there");
+    assert_eq!(there.mtime_ns, new.stat.mtime_ns);
+}
+
+#[test]
+fn a_file_whose_row_another_one_has_taken_is_new() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    one.write("before", b"content");
+    one.connect(&mut other);
+    one.live(&mut other, 2_000);
+    one.part(&mut other);
+    other.user(&UserOp::Rename(path("before"), path("after")));
+    one.meet(&mut other);
+    one.fs().sync_all().expect("the disk works");
+    // The table of files has the old name again, and a copy stands under the new one.
+    one.restart(true);
+    assert!(one.folder.rows().find(&path("before")).expect("read").is_some());
+    one.disk.user(&UserOp::Rename(path("after"), path("elsewhere")));
+    one.disk.user(&UserOp::Write(path("after"), b"content".to_vec()));
+    one.meet(&mut other);
+    one.pass(3_000);
+    let rows = ["after", "elsewhere"].map(|at| one.row(at).item);
+    assert_ne!(rows[0].entry, rows[1].entry);
+    assert_eq!(one.folder.index().counts().files, 2);
+}
