@@ -179,6 +179,15 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for (row, item) in &mut pairs {
             self.prefer_standing(row, item, &mut rows)?;
         }
+        let mut older = Vec::new();
+        for row in rows {
+            if self.is_only_copy(&row)? {
+                self.retry_later(entry, now);
+            } else {
+                older.push(row);
+            }
+        }
+        let mut rows = older;
         // What is left on both sides is the same thing in an older and a newer version.
         while !items.is_empty() && !rows.is_empty() {
             pairs.push((rows.remove(0), items.remove(0)));
@@ -191,9 +200,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.update(&row, item, pass, now)?;
         }
         for row in rows {
-            if self.is_only_copy(&row)? {
-                self.retry_later(entry, now);
-            } else if !self.give_to_successor(&row, pass, now)? {
+            if !self.give_to_successor(&row, pass, now)? {
                 pass.deletions.push(row);
             }
         }
