@@ -110,7 +110,8 @@ impl World {
             acted = true;
             let approve = self.scenario.seed.is_multiple_of(2);
             if !approve {
-                self.held_undone = true;
+                // What a removed device takes back is its own affair.
+                self.held_undone |= self.groups().iter().any(|group| group.contains(&device));
                 self.oracle.taken_back();
             }
             self.note(|| format!("{device}: held: approve {approve}"));
