@@ -47,7 +47,7 @@ impl World {
         };
         self.note(|| format!("{device}: dead: {death:?}"));
         self.stop_process(device);
-        let before = Holdings::of(&self.devices[device].disk, self.oracle.unit);
+        let before = self.stood(device);
         let there = &mut self.devices[device];
         // All folders of a device share its database: another one may have flushed it.
         there.database.restart(death.power_cut, death.down_ms.is_multiple_of(2));
@@ -72,7 +72,7 @@ impl World {
         if death.power_cut {
             let mut others = self.holdings();
             others.remove(device);
-            self.oracle.power_cut(device, &before, &after, &others);
+            self.oracle.power_cut(device, &before.holdings, &after, &others);
         }
         let life = self.devices[device].life;
         self.soon(death.down_ms, Event::Start(device, life));
@@ -192,7 +192,7 @@ impl World {
             // It dies with the fault; the restart heals it.
             return;
         }
-        let before = Holdings::of(&self.devices[device].disk, self.oracle.unit);
+        let before = self.stood(device);
         self.races_over(device, &before);
         self.races.retain(|race| race.device != device);
         self.devices[device].disk.heal();

@@ -30,13 +30,8 @@ impl World {
         turn: impl FnOnce(&mut Folder<MemFs, Space>, Millis),
     ) {
         let now = self.now;
-        let races: Vec<_> = self
-            .races
-            .iter()
-            .any(|race| race.device == device)
-            .then(|| crate::oracle::Holdings::of(&self.devices[device].disk, self.oracle.unit))
-            .into_iter()
-            .collect();
+        let raced = self.races.iter().any(|race| race.device == device);
+        let before = raced.then(|| self.stood(device));
         let there = &mut self.devices[device];
         there.set_disk_time(now);
         let wall = there.wall(now);
@@ -44,8 +39,8 @@ impl World {
             turn(&mut running.folder, wall);
         }
         self.after_turn(device);
-        if let Some(before) = races.first() {
-            self.races_over(device, before);
+        if let Some(before) = before {
+            self.races_over(device, &before);
         }
         self.note_members(device);
     }

@@ -9,6 +9,13 @@ use crate::random::Random;
 use crate::scenario::{Act, Step, What};
 use crate::user::{Actor, Deed, look, written};
 
+/// What was on a disk before something happened to it.
+pub(super) struct Stood {
+    pub(super) holdings: Holdings,
+    /// The contents, by path.
+    contents: Vec<(String, Vec<u8>)>,
+}
+
 impl World {
     pub(super) fn step(&mut self, step: &Step) {
         let device = step.device;
@@ -136,8 +143,14 @@ impl World {
         self.races.push(Race { device, at, path, wrote });
     }
 
+    /// Notes what is on a device's disk.
+    pub(super) fn stood(&self, device: usize) -> Stood {
+        let disk = &self.devices[device].disk;
+        Stood { holdings: Holdings::of(disk, self.oracle.unit), contents: disk.all_contents() }
+    }
+
     /// Takes note of the users' acts whose moment has come.
-    pub(super) fn races_over(&mut self, device: usize, before: &Holdings) {
+    pub(super) fn races_over(&mut self, device: usize, before: &Stood) {
         let operations = self.devices[device].disk.operations();
         let (over, left): (Vec<Race>, Vec<Race>) = std::mem::take(&mut self.races)
             .into_iter()
@@ -149,20 +162,20 @@ impl World {
         let after = Holdings::of(&self.devices[device].disk, self.oracle.unit);
         for race in over {
             self.note(|| format!("{device}: the user was between two operations"));
-            self.oracle.raced(device, before, &after, &race.wrote);
-            self.free_as_elsewhere(device, &race.path);
+            self.oracle.raced(device, &before.holdings, &after, &race.wrote);
+            self.free_at(device, &race.path, before);
         }
     }
 
-    /// What others have at a path may have been put there just before the user's act, which then has
-    /// destroyed it, though there is another copy of it here.
-    fn free_as_elsewhere(&mut self, device: usize, path: &str) {
+    /// What stood at a path before, or others have there and may have been put there just before the
+    /// user's act, may have been destroyed by it, though there is another copy of it here by now.
+    fn free_at(&mut self, device: usize, path: &str, before: &Stood) {
         let below = format!("{path}/");
-        for other in self.devices.iter().filter(|other| other.number != device) {
-            for (at, content) in other.disk.all_contents() {
-                if at == path || at.starts_with(&below) {
-                    self.oracle.destroyed(&content);
-                }
+        let others = self.devices.iter().filter(|other| other.number != device);
+        let elsewhere: Vec<_> = others.flat_map(|other| other.disk.all_contents()).collect();
+        for (at, content) in before.contents.iter().chain(&elsewhere) {
+            if at == path || at.starts_with(&below) {
+                self.oracle.destroyed(content);
             }
         }
     }
