@@ -2,8 +2,8 @@
 //! about what is held.
 
 use dunlin_identity::Hash;
-use dunlin_index::{Author, EntryId, IndexError, Kind, Millis, RelPath, Storage};
-use dunlin_tree::disk::RowId;
+use dunlin_index::{Author, EntryId, IndexError, Item, Kind, Millis, RelPath, Storage};
+use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Moved, Stat, VersionId};
 
 use super::error::Blocked;
@@ -69,6 +69,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
+    /// Whether nobody has replaced what a row's file holds, and the index shows it under another
+    /// identity only: then what has taken the file's place is no newer version of it.
+    fn is_shown_by_another(&self, row: &Row) -> Result<bool, IndexError> {
+        let Some(dot) = row.item.dot else { return Ok(false) };
+        let shows = |item: &Item| {
+            item.key.dot == Some(dot) || item.merged.iter().any(|(merged, _)| *merged == dot)
+        };
+        Ok(self.index.values_of(row.item.entry)?.contains(&dot)
+            && !self.index.items(row.item.entry)?.iter().any(shows))
+    }
+
     /// Puts a kept file back to where a row says that it stands; beside that, where something else
     /// has taken its place already. The pass that was interrupted is then done again.
     fn put_back_one(&mut self, version: &VersionId, kept: &Stat) -> Result<(), Blocked> {
@@ -96,7 +107,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                     return Ok(self.rows.put(&row)?);
                 }
                 // A newer version: whether it is the user's is found by comparing it with the row.
-                Ok(Moved::Occupied { found: Some(found) }) if found.kind == kept.kind => break,
+                Ok(Moved::Occupied { found: Some(found) })
+                    if found.kind == kept.kind && !self.is_shown_by_another(&row)? =>
+                {
+                    break;
+                }
                 Ok(Moved::Occupied { .. }) => {}
                 Ok(Moved::Surprise { .. }) => break,
                 Err(error) if error.kind().pauses_folder() => return Err(error.into()),
