@@ -41,6 +41,7 @@ use crate::texts::TextStore;
 use crate::types::{Event, FolderState, Problem};
 
 mod address;
+mod aside;
 mod conflicts;
 mod content;
 mod durable;

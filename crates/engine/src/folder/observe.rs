@@ -14,10 +14,11 @@ use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
 use super::Folder;
+use super::aside::aside_name;
 use super::durable::ROWS_STAGED_MAX;
 use super::error::{Blocked, Refused};
 use super::history::End;
-use super::rows::{blocks_of, holds, is_below, new_row, path_of, row_of_item, set_content};
+use super::rows::{blocks_of, holds, new_row, path_of, row_of_item, set_content};
 use super::texts::Draft;
 use crate::history::How;
 use crate::types::{Event, Problem};
@@ -32,13 +33,13 @@ const CHANGES_AT_ONCE: usize = 2_000;
 
 /// What one batch of local changes has gathered.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     blobs: Vec<Vec<u8>>,
     blob_bytes: usize,
     /// Rows that this batch deletes.
-    doomed: BTreeSet<RowId>,
+    pub(super) doomed: BTreeSet<RowId>,
     /// Rows that this batch moves, later on.
-    leaving: BTreeSet<RowId>,
+    pub(super) leaving: BTreeSet<RowId>,
     /// Whether this comes from a look at everything, so that what vanished may be a power cut's.
     whole: bool,
 }
@@ -317,45 +318,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
     }
 
-    /// Takes its name from a row whose own fate comes later in the batch.
-    fn displace(&mut self, row: Option<RowId>, batch: &Batch, now: Millis) -> Result<(), Refused> {
-        let Some(row) = row else { return Ok(()) };
-        let Some(row) = self.rows.get(row)? else { return Ok(()) };
-        if batch.doomed.contains(&row.id) && !self.holds_any(&row, &batch.leaving)? {
-            // Deleted under its own name: should an edit made elsewhere bring it back, then under
-            // that one.
-            let path = path_of(&self.rows, row.id)?;
-            return self.vanished(row.id, &path, now);
-        }
-        let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
-        self.single_out(&row, now)?;
-        let mut aside = aside_name(row.id);
-        // A file of the user's may have that name.
-        for number in 1.. {
-            if self.index.lookup(parent, &aside)?.is_none() {
-                break;
-            }
-            aside = another_aside_name(row.id, number);
-        }
-        match self.index.rename(now, &row.item, parent, &aside) {
-            // An entry that is not shown claims no name.
-            Ok(_) | Err(IndexError::NotShown(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.rows.detach(row.id)?;
-        Ok(())
-    }
-
-    /// Takes a name from the row that has it although the disk shows another thing there: its own
-    /// change could not be taken, and it is found again by looking.
-    fn free_name(&mut self, row: RowId, parent: RowId, name: &SafeName) -> Result<(), IndexError> {
-        if let Some(other) = self.rows.child(parent, name)?.filter(|other| other.id != row) {
-            self.rows.detach(other.id)?;
-            self.scan_wanted = true;
-        }
-        Ok(())
-    }
-
     /// Tells the others of a mode, unless what has it was deleted elsewhere.
     fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
         self.single_out(row, now)?;
@@ -367,16 +329,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
             other => other,
         }
-    }
-
-    /// Whether any of these rows lies below a row.
-    fn holds_any(&self, top: &Row, rows: &BTreeSet<RowId>) -> Result<bool, Refused> {
-        for id in rows {
-            if is_below(&self.rows, *id, top.id)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn local_event(&mut self, path: &RelPath, change: &str) {
@@ -762,16 +714,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.rows.remove_tree(row.id)?;
         Ok(())
     }
-}
-
-/// The name under which an entry waits while another one takes its name.
-pub(super) fn aside_name(row: RowId) -> SafeName {
-    SafeName::parse(&format!(".~dunlin-{}", row.0)).expect("a short plain name is safe")
-}
-
-fn another_aside_name(row: RowId, number: u64) -> SafeName {
-    let name = format!(".~dunlin-{}-{number}", row.0);
-    SafeName::parse(&name).expect("a short plain name is safe")
 }
 
 fn ignore_not_shown(error: IndexError) -> Result<(), IndexError> {

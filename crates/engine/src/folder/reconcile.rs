@@ -15,9 +15,9 @@ use dunlin_index::{
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Kept, Moved, Stat, TempName};
 
+use super::aside::aside_name;
 use super::error::Blocked;
 use super::history::End;
-use super::observe::aside_name;
 use super::rows::{
     holds, is_below, new_row, path_in, path_of, row_of_directory, set_content, total,
 };

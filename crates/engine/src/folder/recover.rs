@@ -6,8 +6,8 @@ use dunlin_index::{Author, EntryId, IndexError, Item, Kind, Millis, RelPath, Sto
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsError, FsErrorKind, Moved, Stat, VersionId};
 
+use super::aside::aside_name;
 use super::error::Blocked;
-use super::observe::aside_name;
 use super::rows::{path_in, path_of, tree_items};
 use super::{FAULT_RETRY_MS, Folder};
 use crate::types::Problem;

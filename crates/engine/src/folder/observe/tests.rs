@@ -1,6 +1,6 @@
 use dunlin_tree::fs::{Fs, UserOp};
 
-use super::aside_name;
+use crate::folder::aside::aside_name;
 use crate::folder::testing::{Rig, path};
 use crate::types::FolderState;
 
