@@ -79,7 +79,7 @@ impl<S: Storage> Index<S> {
                 faults.push(format!("{id}: has no children, but counts {}", rec.children));
             }
         }
-        let unknown = entries.iter().filter(|(_, rec)| rec.kind.is_none() && rec.children > 0);
+        let unknown = entries.iter().filter(|(_, rec)| rec.is_unknown());
         if !self.unknown.iter().eq(unknown.map(|(id, _)| id)) {
             faults.push(format!("unknown directories are {:?}", self.unknown));
         }

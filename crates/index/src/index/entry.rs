@@ -106,6 +106,12 @@ impl EntryRec {
         self.kind == Some(Kind::Directory)
     }
 
+    /// Tells whether others have used this entry, or put something in it, and no record that makes it
+    /// has arrived.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.kind.is_none() && (self.children > 0 || !self.presence.is_empty())
+    }
+
     /// Tells whether the view needs this entry: it is live, or something in it is.
     pub(super) fn wanted(&self) -> bool {
         self.live || (self.is_dir() && self.wanted_children > 0)

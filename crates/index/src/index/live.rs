@@ -147,10 +147,10 @@ impl<S: Storage> Index<S> {
         self.overlay.put(waiting_key(&top, &dot), Vec::new());
     }
 
-    /// Keeps the note whether a directory has entries in it and is not known itself.
+    /// Keeps the note whether an entry is used and not known itself, so that it may lie anywhere.
     pub(super) fn note_unknown(&mut self, id: &EntryId, rec: &EntryRec) {
         let key = || [keys::UNKNOWN, &id.0].concat();
-        if rec.kind.is_none() && rec.children > 0 {
+        if rec.is_unknown() {
             if self.unknown.insert(*id) {
                 self.overlay.put(key(), Vec::new());
             }
@@ -159,10 +159,14 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    /// Gives what is live below directories that are not known yet: it is shown nowhere.
+    /// Gives what was written in entries that are not known yet, or is live below such directories:
+    /// it is shown nowhere.
     pub(super) fn below_unknown(&self) -> Result<Vec<EntryId>, IndexError> {
         let mut live = Vec::new();
         for dir in &self.unknown {
+            if self.entry(dir)?.is_some_and(|rec| !rec.presence.is_empty()) {
+                live.push(*dir);
+            }
             for id in self.all_below(*dir)? {
                 if self.entry(&id)?.is_some_and(|rec| rec.live) {
                     live.push(id);

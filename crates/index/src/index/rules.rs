@@ -461,6 +461,32 @@ fn rule_6_what_was_deleted_with_its_directory_does_not_come_back_beside_an_edit(
 }
 
 #[test]
+fn rule_6_a_deletion_spares_an_edit_of_what_has_not_arrived() {
+    let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
+    a.mkdir("d");
+    meet(&mut a, &mut b);
+    meet(&mut a, &mut c);
+    a.create("d/f", "old");
+    b.pull(&a);
+    b.create("d/g", "seen");
+    b.write("d/f", "edited");
+    b.write("d/g", "seen too");
+    // It hears of the edit, but not of the file, and shows nothing of it.
+    c.pull_only(&b);
+    assert_eq!(c.paths(), ["d", "d/g"]);
+    c.delete("d");
+    c.audit();
+    meet(&mut a, &mut b);
+    meet(&mut b, &mut c);
+    meet(&mut c, &mut a);
+    for replica in [&mut a, &mut b, &mut c] {
+        assert_eq!(replica.paths(), ["d", "d/f"]);
+        assert!(replica.has("edited"));
+        replica.audit();
+    }
+}
+
+#[test]
 fn rule_6_a_deletion_waits_for_what_it_is_about() {
     let (mut a, mut b, mut c) = (Replica::new(1), Replica::new(2), Replica::new(3));
     a.mkdir("d");
