@@ -16,7 +16,7 @@ use super::staging::SYNC_EACH_MAX;
 
 /// Staged keys of the table of files after which it is written before the end of a pass: some five
 /// for a file. (sled keeps every page that a batch replaces until the batch is through.)
-pub(super) const ROWS_STAGED_MAX: usize = 10_000;
+pub(super) const ROWS_STAGED_MAX: usize = 5_000;
 
 /// When others are told of what the user has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
