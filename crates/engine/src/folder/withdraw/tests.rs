@@ -96,16 +96,14 @@ fn what_is_written_after_the_answer_is_written_anew() {
     }
 }
 
-/// Two devices that have edited one text apart, of which the second has lost the states of its texts
-/// since.
-fn stateless() -> (Rig, Rig) {
+/// Two devices that have edited one text apart.
+fn edited_apart() -> (Rig, Rig) {
     let (mut one, mut other) = two();
     one.write("t.md", b"one two three");
     one.live(&mut other, 5_000);
     one.part(&mut other);
     one.write("t.md", b"ONE two three");
     other.write("t.md", b"one two THREE");
-    other.spaces.texts.restore(&MemStore::new().snapshot());
     (one, other)
 }
 
@@ -122,7 +120,9 @@ fn texts(rig: &Rig) -> Vec<(bool, Vec<u8>)> {
 
 #[test]
 fn a_version_whose_state_no_member_has_stands_beside_the_others() {
-    let (mut one, mut other) = stateless();
+    let (mut one, mut other) = edited_apart();
+    // The second one has lost the states of its texts since.
+    other.spaces.texts.restore(&MemStore::new().snapshot());
     one.connect(&mut other);
     one.live(&mut other, 2_000);
     assert_eq!(one.folder.state(), FolderState::Syncing, "it is not known what the text is");
@@ -145,12 +145,7 @@ fn find_nothing(rig: &mut Rig) {
 
 #[test]
 fn a_state_that_a_member_has_is_waited_for() {
-    let (mut one, mut other) = two();
-    one.write("t.md", b"one two three");
-    one.live(&mut other, 5_000);
-    one.part(&mut other);
-    one.write("t.md", b"ONE two three");
-    other.write("t.md", b"one two THREE");
+    let (mut one, mut other) = edited_apart();
     one.meet(&mut other);
     [&mut one, &mut other].into_iter().for_each(find_nothing);
     one.part(&mut other);
