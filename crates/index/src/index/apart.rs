@@ -82,7 +82,7 @@ impl<S: Storage> Index<S> {
     }
 
     /// Gives a place in a directory that something is to be put in, which says that it is used.
-    fn used_place(
+    pub(super) fn used_place(
         &mut self,
         now: Millis,
         parent: EntryId,

@@ -116,12 +116,7 @@ impl<S: Storage> Index<S> {
     ) -> Result<ItemKey, IndexError> {
         self.check_writer()?;
         check_content(new.kind, &new.content)?;
-        let parent = self.enabled_dir(parent, now)?;
-        let place = Place { parent, name: name.clone() };
-        if naming::is_reserved(&place) {
-            return Err(IndexError::Private);
-        }
-        self.enable_up_from(parent, now)?;
+        let place = self.used_place(now, parent, name)?;
         let id = first_id(&self.config.id_key, &place, &new.content);
         let first = self.entry(&id)?.is_none();
         let NewEntry { kind, content, mode } = new;
