@@ -104,6 +104,20 @@ enum Event {
     },
 }
 
+impl Event {
+    /// The device whose process this is for, if a suspended one gets it later.
+    fn process(&self) -> Option<usize> {
+        match self {
+            Self::Watch { device, .. }
+            | Self::Hash { device, .. }
+            | Self::Fetch { device, .. }
+            | Self::Fetched { device, .. }
+            | Self::Download { device, .. } => Some(*device),
+            _ => None,
+        }
+    }
+}
+
 type Downloaded = Result<(TempName, FileHash), DownloadError>;
 
 /// What ends.

@@ -1,9 +1,11 @@
 //! Faults: processes that end, disks and databases that fail, clocks that jump, devices that lie.
 
+use std::cmp::Reverse;
+
 use dunlin_index::{Millis, StorageError};
 use dunlin_tree::fs::{Fault, FsErrorKind};
 
-use super::{Ends, Event, World};
+use super::{Due, Ends, Event, World};
 use crate::oracle::Holdings;
 use crate::scenario::{Before, Loss, What};
 
@@ -205,9 +207,9 @@ impl World {
         self.partition = None;
         self.cuts.clear();
         for device in 0..self.devices.len() {
+            self.wake(device);
             let there = &mut self.devices[device];
             there.lies_until = None;
-            there.asleep_until = None;
             there.database.fail_writes(None);
             if there.death.is_some() {
                 self.died(device);
@@ -221,5 +223,17 @@ impl World {
             });
         }
         self.update_links();
+    }
+
+    /// Wakes a suspended device before its time: what has waited for it reaches it now. If that came
+    /// when the sleep was to end, the watcher would tell of a file's last write after its removal.
+    fn wake(&mut self, device: usize) {
+        let Some(until) = self.devices[device].asleep_until.take() else { return };
+        let now = self.now;
+        let waits = |due: &Due| due.at == until + 1 && due.event.process() == Some(device);
+        let woken = |Reverse(due): Reverse<Due>| {
+            Reverse(if waits(&due) { Due { at: now, ..due } } else { due })
+        };
+        self.queue = std::mem::take(&mut self.queue).into_iter().map(woken).collect();
     }
 }
