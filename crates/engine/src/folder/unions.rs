@@ -52,7 +52,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// The directory on disk belongs to a union that is shown under another entry: it becomes that
-    /// one's, or what is in it moves there.
+    /// one's, or what is in it moves there; or it becomes the one that is now shown in its place.
     pub(super) fn join_union(
         &mut self,
         mut row: Row,
@@ -66,11 +66,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             pass.progress = true;
             return Ok(());
         }
+        // Another directory may be shown where it stood until now: what is to be in that one could
+        // not leave before it is there, nor could it come before this one has left.
+        let succeeded = self.give_to_successor(&row, pass, now)?;
         let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
         for child in children? {
             self.reconcile(child.item.entry, pass, now)?;
         }
-        pass.deletions.push(row);
+        if !succeeded {
+            pass.deletions.push(row);
+        }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
