@@ -6,6 +6,7 @@
 //! demanded. `docs/simulator.md` says what is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dunlin_identity::Hash;
 use dunlin_index::PRIVATE_NAME;
@@ -60,6 +61,51 @@ struct Known {
     authors: BTreeSet<usize>,
 }
 
+/// The files on a disk at one moment, `.dunlin` included, by path.
+pub struct Files(Vec<(String, Arc<Vec<u8>>)>);
+
+impl Files {
+    /// Looks at a disk.
+    pub fn on(disk: &Memory) -> Self {
+        Self(disk.all_contents())
+    }
+
+    /// The contents at a path and below it.
+    pub fn at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let is_there = move |at: &str| {
+            at.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.0.iter().filter(move |(at, _)| is_there(at)).map(|(_, content)| content.as_slice())
+    }
+
+    /// The contents in the folder itself.
+    fn in_folder(&self) -> impl Iterator<Item = &Arc<Vec<u8>>> {
+        self.0
+            .iter()
+            .filter(|(path, _)| !path.starts_with(PRIVATE_NAME))
+            .map(|(_, content)| content)
+    }
+
+    /// Counts what the folder has in files that have changed since other ones were looked at.
+    fn changed_from(&self, others: &Self, unit: Unit) -> BTreeMap<Hash, usize> {
+        let mut same: BTreeMap<*const Vec<u8>, usize> = BTreeMap::new();
+        others.in_folder().for_each(|other| *same.entry(Arc::as_ptr(other)).or_default() += 1);
+        let changed = self.in_folder().filter(|content| {
+            let left = same.get_mut(&Arc::as_ptr(content)).filter(|left| **left > 0);
+            left.map(|left| *left -= 1).is_none()
+        });
+        let mut counts = BTreeMap::new();
+        for part in changed.flat_map(|content| unit.of(content)) {
+            *counts.entry(Hash::of(part)).or_default() += 1;
+        }
+        counts
+    }
+
+    fn folder_has(&self, part: &[u8], unit: Unit) -> bool {
+        self.in_folder().any(|content| unit.of(content).contains(&part))
+    }
+}
+
 /// How often a device has each content in its folder, and which it has beside that.
 #[derive(Clone, Debug, Default)]
 pub struct Holdings {
@@ -70,27 +116,18 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Looks at a disk.
-    pub fn of(disk: &Memory, unit: Unit) -> Self {
+    /// Sorts out what is on a disk.
+    pub fn of(files: &Files, unit: Unit) -> Self {
         let mut holdings = Self::default();
         let mut packed = Packed::default();
-        for (path, content) in disk.all_contents() {
-            let hashes: Vec<Hash> = unit.of(&content).into_iter().map(Hash::of).collect();
+        for hash in files.in_folder().flat_map(|content| unit.of(content)).map(Hash::of) {
+            *holdings.tree.entry(hash).or_default() += 1;
+        }
+        for (path, content) in &files.0 {
             if let Some(stored) = path.strip_prefix(VERSIONS)
-                && packed.take(stored, content)
+                && !packed.take(stored, content)
             {
-                continue;
-            }
-            match path.strip_prefix(PRIVATE_NAME) {
-                None => {
-                    for hash in hashes {
-                        *holdings.tree.entry(hash).or_default() += 1;
-                    }
-                }
-                Some(private) if private.starts_with("/versions/") => {
-                    holdings.versions.extend(hashes);
-                }
-                Some(_) => {}
+                holdings.versions.extend(unit.of(content).into_iter().map(Hash::of));
             }
         }
         let stored = packed.contents();
@@ -120,17 +157,20 @@ impl Oracle {
     /// A user has changed a disk, or may have: what is new there must stay; of what is there less
     /// often than before nothing is demanded any more. A word that a user saves again where it was
     /// is not new: somebody else may be taking it out at the same time, and then it is out.
-    pub fn user(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {
-        for hash in before.tree.keys() {
-            if after.tree.get(hash) < before.tree.get(hash) {
+    pub fn user(&mut self, device: usize, before: &Files, after: &Files, wrote: &[Vec<u8>]) {
+        let unit = self.unit;
+        // What has not changed counts on neither side.
+        let (went, came) = (before.changed_from(after, unit), after.changed_from(before, unit));
+        for (hash, count) in &went {
+            if came.get(hash) < Some(count) {
                 self.free(hash);
             }
         }
-        let unit = self.unit;
         for content in wrote.iter().flat_map(|content| unit.of(content)) {
             let hash = Hash::of(content);
-            let new = unit == Unit::Content || after.tree.get(&hash) > before.tree.get(&hash);
-            if !content.is_empty() && after.tree.contains_key(&hash) {
+            let new = unit == Unit::Content || came.get(&hash) > went.get(&hash);
+            let there = || came.contains_key(&hash) || after.folder_has(content, unit);
+            if !content.is_empty() && there() {
                 self.written(device, content, new);
             }
         }
@@ -138,14 +178,15 @@ impl Oracle {
 
     /// A user's act that was to come between two operations of Dunlin has had its moment. What else
     /// was in the folder then may have been seen and destroyed by it.
-    pub fn raced(&mut self, device: usize, before: &Holdings, after: &Holdings, wrote: &[Vec<u8>]) {
+    pub fn raced(&mut self, device: usize, before: &Files, after: &Files, wrote: &[Vec<u8>]) {
+        let unit = self.unit;
+        self.user(device, before, after, &[]);
+        let [before, after] = [before, after].map(|files| Holdings::of(files, unit));
         let missing: Vec<Hash> =
             self.contents.keys().filter(|hash| !after.tree.contains_key(hash)).copied().collect();
         for hash in missing {
             self.free(&hash);
         }
-        self.user(device, before, after, &[]);
-        let unit = self.unit;
         for content in wrote.iter().flat_map(|content| unit.of(content)) {
             let hash = Hash::of(content);
             let new = unit == Unit::Content || after.tree.get(&hash) > before.tree.get(&hash);

@@ -18,9 +18,9 @@ pub struct Packed {
 
 impl Packed {
     /// Takes a file by its path in the version store; false when it is none of these.
-    pub fn take(&mut self, path: &str, bytes: Vec<u8>) -> bool {
+    pub fn take(&mut self, path: &str, bytes: &[u8]) -> bool {
         if path == "journal" {
-            self.journal = bytes;
+            self.journal = bytes.to_vec();
             return true;
         }
         let Some((_, name)) = path.strip_prefix("objects/").and_then(|name| name.split_once('/'))
@@ -28,7 +28,7 @@ impl Packed {
             return false;
         };
         if let Ok(hash) = name.parse()
-            && let Some(block) = object::decode(&bytes, &hash)
+            && let Some(block) = object::decode(bytes, &hash)
         {
             self.objects.insert(hash, block.to_vec());
         }

@@ -18,7 +18,7 @@ use dunlin_tree::settle::RawEvent;
 
 use crate::device::Device;
 use crate::keys::Keys;
-use crate::oracle::{Holdings, Oracle};
+use crate::oracle::{Files, Holdings, Oracle};
 use crate::random::Random;
 use crate::scenario::{Scenario, Step};
 
@@ -371,6 +371,7 @@ impl World {
     }
 
     fn holdings(&self) -> Vec<Holdings> {
-        self.devices.iter().map(|device| Holdings::of(&device.disk, self.oracle.unit)).collect()
+        let files = self.devices.iter().map(|device| Files::on(&device.disk));
+        files.map(|files| Holdings::of(&files, self.oracle.unit)).collect()
     }
 }

@@ -9,7 +9,7 @@ use dunlin_tree::fs::{FileKind, Fs};
 use dunlin_engine::types::FolderState;
 
 use super::World;
-use crate::oracle::Holdings;
+use crate::oracle::Files;
 use crate::user::look;
 
 /// Everything comes to rest within this virtual time after the last fault.
@@ -305,10 +305,10 @@ impl World {
         self.note(|| format!("{device}: the user saves {path} again"));
         let there = &mut self.devices[device];
         there.set_disk_time(self.now);
-        let before = Holdings::of(&there.disk, self.oracle.unit);
+        let before = Files::on(&there.disk);
         let content = format!("saved again on {device} at {}", self.now).into_bytes();
         there.disk.user(&dunlin_tree::fs::UserOp::Write(path, content.clone()));
-        let after = Holdings::of(&there.disk, self.oracle.unit);
+        let after = Files::on(&there.disk);
         self.oracle.user(device, &before, &after, &[content]);
         self.tell_watcher(device, None);
     }

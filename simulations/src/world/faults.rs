@@ -6,7 +6,7 @@ use dunlin_index::{Millis, StorageError};
 use dunlin_tree::fs::{Fault, FsErrorKind};
 
 use super::{Due, Ends, Event, World};
-use crate::oracle::Holdings;
+use crate::oracle::{Files, Holdings};
 use crate::scenario::{Before, Loss, What};
 
 /// What happens when a process that was told to end does.
@@ -49,7 +49,7 @@ impl World {
         };
         self.note(|| format!("{device}: dead: {death:?}"));
         self.stop_process(device);
-        let before = self.stood(device);
+        let before = Files::on(&self.devices[device].disk);
         let there = &mut self.devices[device];
         // All folders of a device share its database: another one may have flushed it.
         there.database.restart(death.power_cut, death.down_ms.is_multiple_of(2));
@@ -58,7 +58,7 @@ impl World {
         } else {
             there.disk.heal();
         }
-        let after = Holdings::of(&there.disk, self.oracle.unit);
+        let after = Files::on(&there.disk);
         match death.database {
             Loss::Kept => {}
             Loss::RolledBack => {
@@ -74,7 +74,9 @@ impl World {
         if death.power_cut {
             let mut others = self.holdings();
             others.remove(device);
-            self.oracle.power_cut(device, &before.holdings, &after, &others);
+            let [before, after] =
+                [&before, &after].map(|files| Holdings::of(files, self.oracle.unit));
+            self.oracle.power_cut(device, &before, &after, &others);
         }
         let life = self.devices[device].life;
         self.soon(death.down_ms, Event::Start(device, life));
@@ -194,7 +196,7 @@ impl World {
             // It dies with the fault; the restart heals it.
             return;
         }
-        let before = self.stood(device);
+        let before = Files::on(&self.devices[device].disk);
         self.races_over(device, &before);
         self.races.retain(|race| race.device != device);
         self.devices[device].disk.heal();

@@ -15,6 +15,7 @@ use dunlin_tree::settle::{Node, RawEvent, RawKind};
 
 use super::{Downloaded, Event, World};
 use crate::database::Space;
+use crate::oracle::Files;
 use crate::scenario::Plant;
 
 /// A folder that cannot be opened is tried again after this time, as on a real device.
@@ -31,7 +32,7 @@ impl World {
     ) {
         let now = self.now;
         let raced = self.races.iter().any(|race| race.device == device);
-        let before = raced.then(|| self.stood(device));
+        let before = raced.then(|| Files::on(&self.devices[device].disk));
         let there = &mut self.devices[device];
         there.set_disk_time(now);
         let wall = there.wall(now);

@@ -4,17 +4,10 @@ use dunlin_index::{Millis, RelPath};
 use dunlin_tree::fs::{Fs, UserOp};
 
 use super::{Ends, Event, Race, World};
-use crate::oracle::Holdings;
+use crate::oracle::Files;
 use crate::random::Random;
 use crate::scenario::{Act, Step, What};
 use crate::user::{Actor, Deed, look, written};
-
-/// What was on a disk before something happened to it.
-pub(super) struct Stood {
-    pub(super) holdings: Holdings,
-    /// The contents, by path.
-    contents: Vec<(String, Vec<u8>)>,
-}
 
 impl World {
     pub(super) fn step(&mut self, step: &Step) {
@@ -105,7 +98,7 @@ impl World {
         self.tell_watcher(device, None);
         let there = &mut self.devices[device];
         there.set_disk_time(self.now);
-        let before = Holdings::of(&there.disk, self.oracle.unit);
+        let before = Files::on(&there.disk);
         let mut moved = None;
         match deed {
             Deed::Op(op) => {
@@ -119,7 +112,7 @@ impl World {
                 let _ = there.user.set_mtime(path, *time);
             }
         }
-        let after = Holdings::of(&there.disk, self.oracle.unit);
+        let after = Files::on(&there.disk);
         let wrote: Vec<Vec<u8>> = written(deed).cloned().into_iter().collect();
         self.oracle.user(device, &before, &after, &wrote);
         self.tell_watcher(device, moved);
@@ -143,14 +136,8 @@ impl World {
         self.races.push(Race { device, at, path, wrote });
     }
 
-    /// Notes what is on a device's disk.
-    pub(super) fn stood(&self, device: usize) -> Stood {
-        let disk = &self.devices[device].disk;
-        Stood { holdings: Holdings::of(disk, self.oracle.unit), contents: disk.all_contents() }
-    }
-
     /// Takes note of the users' acts whose moment has come.
-    pub(super) fn races_over(&mut self, device: usize, before: &Stood) {
+    pub(super) fn races_over(&mut self, device: usize, before: &Files) {
         let operations = self.devices[device].disk.operations();
         let (over, left): (Vec<Race>, Vec<Race>) = std::mem::take(&mut self.races)
             .into_iter()
@@ -159,24 +146,21 @@ impl World {
         if over.is_empty() {
             return;
         }
-        let after = Holdings::of(&self.devices[device].disk, self.oracle.unit);
+        let after = Files::on(&self.devices[device].disk);
         for race in over {
             self.note(|| format!("{device}: the user was between two operations"));
-            self.oracle.raced(device, &before.holdings, &after, &race.wrote);
+            self.oracle.raced(device, before, &after, &race.wrote);
             self.free_at(device, &race.path, before);
         }
     }
 
     /// What stood at a path before, or others have there and may have been put there just before the
     /// user's act, may have been destroyed by it, though there is another copy of it here by now.
-    fn free_at(&mut self, device: usize, path: &str, before: &Stood) {
-        let below = format!("{path}/");
+    fn free_at(&mut self, device: usize, path: &str, before: &Files) {
         let others = self.devices.iter().filter(|other| other.number != device);
-        let elsewhere: Vec<_> = others.flat_map(|other| other.disk.all_contents()).collect();
-        for (at, content) in before.contents.iter().chain(&elsewhere) {
-            if at == path || at.starts_with(&below) {
-                self.oracle.destroyed(content);
-            }
+        let elsewhere: Vec<_> = others.map(|other| Files::on(&other.disk)).collect();
+        for content in elsewhere.iter().chain([before]).flat_map(|files| files.at(path)) {
+            self.oracle.destroyed(content);
         }
     }
 }

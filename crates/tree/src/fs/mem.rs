@@ -146,8 +146,9 @@ impl Memory {
         self.state().content(path)
     }
 
-    /// The contents of all files, those in `.dunlin` included, by their paths from the root.
-    pub fn all_contents(&self) -> Vec<(String, Vec<u8>)> {
+    /// The contents of all files, those in `.dunlin` included, by their paths from the root. As long
+    /// as one is held, nothing else is shown in its allocation: what is the same there is unchanged.
+    pub fn all_contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
         self.state().all_contents()
     }
 

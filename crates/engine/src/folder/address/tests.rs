@@ -5,7 +5,9 @@ use crate::folder::testing::{Rig, noise, path};
 /// What the user's files hold, by name.
 fn users(rig: &Rig) -> Vec<(String, Vec<u8>)> {
     let all = rig.disk.all_contents().into_iter();
-    all.filter(|(path, _)| !path.starts_with(".dunlin/")).collect()
+    all.filter(|(path, _)| !path.starts_with(".dunlin/"))
+        .map(|(path, content)| (path, content.to_vec()))
+        .collect()
 }
 
 #[test]

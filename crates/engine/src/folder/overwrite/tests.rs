@@ -113,7 +113,7 @@ fn what_is_undone_comes_back_and_what_was_overwritten_goes_to_the_versions() {
     for number in 0..30 {
         assert_eq!(rig.disk.content(&name(number)), Some(old(number)));
         let new = format!("new {number}").into_bytes();
-        assert!(everything.iter().any(|(_, content)| *content == new), "{number} is lost");
+        assert!(everything.iter().any(|(_, content)| **content == new), "{number} is lost");
     }
 }
 

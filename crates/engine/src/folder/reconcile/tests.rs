@@ -6,8 +6,10 @@ use crate::folder::testing::{Rig, path};
 /// What the user's files hold.
 fn users(rig: &Rig) -> Vec<Vec<u8>> {
     let all = rig.disk.all_contents().into_iter();
-    let mut users: Vec<_> =
-        all.filter(|(path, _)| !path.starts_with(".dunlin/")).map(|(_, content)| content).collect();
+    let mut users: Vec<_> = all
+        .filter(|(path, _)| !path.starts_with(".dunlin/"))
+        .map(|(_, content)| content.to_vec())
+        .collect();
     users.sort_unstable();
     users
 }

@@ -333,7 +333,7 @@ impl State {
         (node.kind == FileKind::File).then(|| node.data.to_vec())
     }
 
-    pub(super) fn all_contents(&self) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn all_contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
         let mut found = Vec::new();
         let mut todo = vec![(String::new(), ROOT)];
         while let Some((path, ino)) = todo.pop() {
@@ -341,12 +341,12 @@ impl State {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
                 match self.node(*child).kind {
                     FileKind::Directory => todo.push((path, *child)),
-                    FileKind::File => found.push((path, self.node(*child).data.to_vec())),
+                    FileKind::File => found.push((path, Arc::clone(&self.node(*child).data))),
                     _ => {}
                 }
             }
         }
-        found.sort();
+        found.sort_by(|one: &(String, _), other| one.0.cmp(&other.0));
         found
     }
 

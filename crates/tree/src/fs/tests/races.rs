@@ -17,7 +17,7 @@ fn fresh(seed: u64, lacks: &[Fault]) -> (MemFs, Stat) {
 }
 
 fn is_anywhere(fs: &MemFs, content: &[u8]) -> bool {
-    fs.volume().all_contents().iter().any(|(_, found)| found == content)
+    fs.volume().all_contents().iter().any(|(_, found)| found.as_slice() == content)
 }
 
 /// What one of our operations is.
