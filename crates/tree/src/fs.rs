@@ -130,6 +130,7 @@ pub trait Fs: Send + Sync {
 
     /// Looks whether the root is there, is the directory that was opened, and carries the marker of
     /// `expected`'s folder and device on the file system that it was made on. Returns the marker found.
+    /// Then it puts back what could not be put back while the disk failed.
     ///
     /// # Errors
     /// A [`RootError`] for each way in which the folder may be unmounted, moved or copied.

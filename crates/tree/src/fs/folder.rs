@@ -37,6 +37,7 @@ use crate::versions::{
 mod install;
 mod objects;
 mod store;
+mod undo;
 
 /// The marker's name in the private area.
 const MARKER: &str = "folder";
@@ -58,6 +59,8 @@ pub struct Folder<V> {
     batches: Mutex<Option<BTreeMap<SafeName, Option<u64>>>>,
     /// Held by whoever uses [`MOVING`].
     moving: Mutex<()>,
+    /// What a failing disk has kept from being put back, as much as was under way then.
+    left: Mutex<Vec<undo::Left>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,7 +90,13 @@ impl<V: Volume> Folder<V> {
         if root.kind != FileKind::Directory {
             return Err(RootError::NotADirectory);
         }
-        Ok(Self { volume, root, batches: Mutex::new(None), moving: Mutex::new(()) })
+        Ok(Self {
+            volume,
+            root,
+            batches: Mutex::new(None),
+            moving: Mutex::new(()),
+            left: Mutex::new(Vec::new()),
+        })
     }
 
     /// The volume below.
@@ -239,7 +248,9 @@ impl<V: Volume> Fs for Folder<V> {
     fn root_check(&self, expected: &Marker) -> Result<Marker, RootError> {
         let at = self.check_path()?;
         let found = self.read_marker()?.ok_or(RootError::NoMarker)?;
-        self.check_marker(expected, found, &at)
+        let found = self.check_marker(expected, found, &at)?;
+        self.put_back_left()?;
+        Ok(found)
     }
 
     fn remove_marker(&self) -> Result<(), FsError> {

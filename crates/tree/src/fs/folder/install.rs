@@ -2,6 +2,7 @@
 
 use dunlin_index::planted::{Fault, is_planted};
 
+use super::undo::Left;
 use super::*;
 
 impl<V: Volume> Folder<V> {
@@ -46,19 +47,25 @@ impl<V: Volume> Folder<V> {
                 _ => Err(error),
             };
         }
-        let out = self.stat_of("look at the old version of", kept)?;
+        let left = || Left {
+            path: path.clone(),
+            version: version.clone(),
+            expect: *expect,
+            put: Some((temp.clone(), ours)),
+        };
+        let out = self.or_left(self.stat_of("look at the old version of", kept), left)?;
         if expected(&out) {
             self.count_kept(&version.batch, &out);
             let stat = self.settled(ours, Place::Tree(path));
             return Ok(Installed::Replaced { stat, out, version });
         }
-        self.exchange_back(temp, path, ours, version)
+        self.or_left(self.exchange_back(temp, path, ours, version.clone()), left)
     }
 
     /// Undoes an exchange that brought out a version which nobody had expected.
     ///
     /// The user may go on saving while this happens; so what comes back is looked at as well.
-    fn exchange_back(
+    pub(super) fn exchange_back(
         &self,
         temp: &TempName,
         path: &RelPath,
@@ -83,7 +90,7 @@ impl<V: Volume> Folder<V> {
         }
         let back = self.stat_of("look at the new version of", kept)?;
         if back.same_version(&ours) {
-            self.rename_new(kept, Place::Temp(temp))?;
+            unless_exists(self.rename_new(kept, Place::Temp(temp)))?;
             return self.surprised(path, None, true);
         }
         if (back.ino, back.dev) != (ours.ino, ours.dev) {
@@ -120,7 +127,13 @@ impl<V: Volume> Folder<V> {
             Err(error) if error.kind() == Kind::Exists => self.surprised(path, Some(version), true),
             Err(error) => {
                 let kept = Place::Kept(&version.batch, &version.path);
-                unless_exists(self.rename_new(kept, Place::Tree(path)))?;
+                let left = || Left {
+                    path: path.clone(),
+                    version: version.clone(),
+                    expect: *expect,
+                    put: None,
+                };
+                self.or_left(unless_exists(self.rename_new(kept, Place::Tree(path))), left)?;
                 Err(error)
             }
         }

@@ -1,5 +1,6 @@
 //! The files of the version store.
 
+use super::undo::Left;
 use super::*;
 
 /// A batch: when it was begun, its number within that second, and its name.
@@ -84,7 +85,9 @@ impl<V: Volume> Folder<V> {
             Err(error) => return Err(error),
         };
         let kept = Place::Kept(&version.batch, &version.path);
-        let stat = self.stat_of("look at the kept version of", kept)?;
+        let left =
+            || Left { path: path.clone(), version: version.clone(), expect: *expect, put: None };
+        let stat = self.or_left(self.stat_of("look at the kept version of", kept), left)?;
         if stat.same_version(expect) {
             self.count_kept(&version.batch, &stat);
             return Ok(Kept::Done { version, stat });
@@ -95,7 +98,7 @@ impl<V: Volume> Folder<V> {
                 self.count_kept(&version.batch, &stat);
                 Ok(Kept::Surprise { found: self.volume.stat(source)?, version: Some(version) })
             }
-            Err(error) => Err(error),
+            Err(error) => self.or_left(Err(error), left),
         }
     }
 

@@ -113,6 +113,37 @@ fn one_failed_operation_loses_nothing() {
     }
 }
 
+/// Whether a content is in the folder, where its user finds it.
+fn is_in_the_tree(fs: &MemFs, content: &[u8]) -> bool {
+    let all = fs.volume().all_contents();
+    all.iter().any(|(at, found)| found.as_slice() == content && !at.starts_with(".dunlin/"))
+}
+
+#[test]
+fn what_is_saved_while_the_disk_fails_is_back_when_it_works() {
+    let saves: [fn(RelPath, Vec<u8>) -> UserOp; 2] = [UserOp::Replace, UserOp::Write];
+    for (lacks, action) in LACKS.iter().flat_map(|lacks| ACTIONS.map(|action| (lacks, action))) {
+        for (moment, fault) in (0..14).flat_map(|moment| (0..14).map(move |at| (moment, at))) {
+            for (save, later) in saves.iter().flat_map(|save| [(save, false), (save, true)]) {
+                let (fs, old) = fresh(1, lacks);
+                fs.volume().user_before(moment, save(path("d/a"), b"users".to_vec()));
+                fs.volume().inject(Fault::Once(fault, FsErrorKind::Io));
+                action(&fs, &old);
+                (0..14).for_each(|_| drop(fs.stat(&path("d/a"))));
+                let seen = is_in_the_tree(&fs, b"users");
+                if later {
+                    fs.volume().user(&save(path("d/a"), b"users later".to_vec()));
+                }
+                fs.root_check(&marker()).unwrap();
+                let all = fs.volume().all_contents();
+                let context = format!("{lacks:?} {moment} {fault} {later}: {all:?}");
+                assert!(is_in_the_tree(&fs, b"users later") || !later, "{context}");
+                assert!(is_in_the_tree(&fs, b"users") || (later && seen), "{context}");
+            }
+        }
+    }
+}
+
 #[test]
 fn unsynced_content_can_be_lost_and_synced_content_cannot() {
     let mut lost = 0;
