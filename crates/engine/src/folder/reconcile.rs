@@ -583,10 +583,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Deletes what the view does not show any more, the deepest first.
     fn delete(&mut self, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
         let rows = std::mem::take(&mut pass.deletions);
-        if rows.is_empty() || self.holds_deletions(&rows)? {
+        if rows.is_empty() {
             return Ok(());
         }
-        let mut rows = rows
+        let mut rows = self
+            .hold_deletions(rows)?
             .into_iter()
             .map(|row| Ok((path_of(&self.rows, row.id)?.names().len(), row)))
             .collect::<Result<Vec<_>, Blocked>>()?;
@@ -653,25 +654,35 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Holds a mass deletion that came from elsewhere, unless a member has approved it.
-    fn holds_deletions(&mut self, rows: &[Row]) -> Result<bool, Blocked> {
+    /// Holds what a mass deletion that came from elsewhere would delete, unless a member has approved
+    /// that. Gives what may go.
+    fn hold_deletions(&mut self, rows: Vec<Row>) -> Result<Vec<Row>, Blocked> {
         let (count, total) = (rows.len() as u64, total(&self.rows));
         let released = std::mem::take(&mut self.released);
         if released || !self.hold || !Held::is_mass(count, total) {
-            return Ok(false);
+            return Ok(rows);
         }
-        let mut unapproved = BTreeSet::new();
-        for row in rows {
+        let mut unapproved = Vec::new();
+        for row in &rows {
             if !self.index.is_deletion_approved(row.item.entry)? {
-                unapproved.insert(row.id);
+                unapproved.push(row);
             }
         }
         if !Held::is_mass(unapproved.len() as u64, total) {
-            return Ok(false);
+            return Ok(rows);
         }
-        self.held.entries = unapproved.len() as u64;
-        self.held.remote = unapproved;
-        Ok(true)
+        // A directory stays with what is held in it.
+        let mut stay = BTreeSet::new();
+        for row in unapproved {
+            let mut at = Some(row.clone());
+            while let Some(row) = at.filter(|row| stay.insert(row.id)) {
+                at = self.rows.get(row.parent)?;
+            }
+        }
+        let (held, free): (Vec<Row>, _) = rows.into_iter().partition(|row| stay.contains(&row.id));
+        self.held.remote.extend(held.iter().map(|row| row.id));
+        self.held.entries = self.held.remote.len() as u64;
+        Ok(free)
     }
 
     pub(super) fn applied_event(&mut self, path: &RelPath, change: &str) {

@@ -1,7 +1,9 @@
 use bytes::Bytes;
 use dunlin_identity::Hash;
+use dunlin_tree::fs::UserOp;
 
 use crate::folder::testing::{Rig, path};
+use crate::types::FolderState;
 
 /// What the user's files hold.
 fn users(rig: &Rig) -> Vec<Vec<u8>> {
@@ -34,4 +36,35 @@ fn a_file_keeps_its_name_until_what_takes_it_has_come() {
         assert_eq!(users(rig), [&b"one"[..], b"other"]);
         assert!(rig.folder.is_settled());
     }
+}
+
+#[test]
+fn an_approved_deletion_that_comes_with_a_mass_of_others_is_carried_out() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    let names: Vec<String> = (0..30).map(|number| format!("directory/{number}")).collect();
+    for name in &names {
+        one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
+    }
+    one.folder.scan();
+    one.pass(2_000);
+    one.connect(&mut other);
+    one.live(&mut other, 2_000);
+    one.part(&mut other);
+    // One is approved there, as a user does who is asked; the others are not.
+    one.user(&UserOp::Remove(path(&names[0])));
+    let author = one.folder.index.author();
+    let until = one.folder.index.context().get(&author);
+    one.folder.index.approve(one.now, author, until).expect("a writer may");
+    one.folder.commit_local(Vec::new(), one.now);
+    one.folder.set_hold(false);
+    one.user(&UserOp::Remove(path("directory")));
+    one.connect(&mut other);
+    one.live(&mut other, 2_000);
+    assert_eq!(other.folder.state(), FolderState::Held);
+    let left = |rig: &Rig| names.iter().filter(|at| rig.disk.content(&path(at)).is_some()).count();
+    assert_eq!((left(&one), left(&other)), (0, names.len() - 1));
+    assert!(other.folder.approve(other.now).expect("the index can be written"));
+    one.live(&mut other, 2_000);
+    assert_eq!(users(&other), Vec::<Vec<u8>>::new());
+    assert!(one.folder.is_settled() && other.folder.is_settled());
 }
