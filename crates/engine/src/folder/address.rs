@@ -23,10 +23,13 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Has the index do what the user does to a row to nothing else: not to copies that are not on
-    /// this disk, nor to what is shown as one with it and stands elsewhere.
-    pub(super) fn single_out(&mut self, row: &Row, now: Millis) -> Result<(), IndexError> {
+    /// this disk, nor to what is shown as one with it and stands elsewhere. The row
+    /// is then of the entry that this addresses.
+    pub(super) fn single_out(&mut self, row: &mut Row, now: Millis) -> Result<(), IndexError> {
+        self.follow_promotion(row)?;
         self.part_from_twins(row, now)?;
         self.part_from_equals(row, now)?;
+        self.part_copies(row, now)?;
         let mut unseen = Vec::new();
         for copy in self.index.conflict_of(&row.item)?.into_iter().flat_map(|found| found.copies) {
             if row_of_item(&self.rows, &copy.key)?.is_none() {
@@ -58,6 +61,40 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let is_shown = self.index.items(file.item.entry)?.iter().any(shown);
             if !is_shown && self.index.place_of(file.item.entry)?.as_ref() != Some(&here) {
                 self.index.move_apart(now, &file.item, here.0, &here.1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files on this disk may hold one content as values of several entries that claim one name, of
+    /// which the view shows one at most: the user has put the content of a conflict copy under the
+    /// plain name before the version came that stands there, say. Then what is done to one of them
+    /// must not be done to the others: each gets the name under which it stands for its own.
+    fn part_copies(&mut self, row: &mut Row, now: Millis) -> Result<(), IndexError> {
+        let mut files = vec![row.clone()];
+        for equal in self.index.equal_values(&row.item)? {
+            files.extend(row_of_item(&self.rows, &equal)?);
+        }
+        if files.len() < 2 {
+            return Ok(());
+        }
+        for mut file in files {
+            let Some(parent) = self.directory_of(&file)? else { continue };
+            let place = self.index.place_of(file.item.entry)?;
+            if place.is_some_and(|(at, name)| (at, &name) == (parent, &file.name)) {
+                continue;
+            }
+            if self.index.values_of(file.item.entry)?.len() == 1 {
+                self.index.move_apart(now, &file.item, parent, &file.name)?;
+            } else if let Some(key) =
+                self.index.promote_apart(now, &file.item, parent, &file.name)?
+            {
+                file.item = key;
+                self.rows.put(&file)?;
+                self.dirty.insert(key.entry);
+                if file.id == row.id {
+                    row.item = key;
+                }
             }
         }
         Ok(())

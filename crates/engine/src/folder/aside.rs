@@ -7,9 +7,9 @@ use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 
 use super::Folder;
-use super::error::Refused;
+use super::error::{Blocked, Refused};
 use super::observe::Batch;
-use super::rows::{is_below, path_of};
+use super::rows::{is_below, path_in, path_of};
 
 impl<F: Fs, S: Storage> Folder<F, S> {
     /// Takes its name from a row whose own fate comes later in the batch.
@@ -20,7 +20,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         now: Millis,
     ) -> Result<(), Refused> {
         let Some(row) = row else { return Ok(()) };
-        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         if batch.doomed.contains(&row.id) && !self.holds_any(&row, &batch.leaving)? {
             // Deleted under its own name: should an edit made elsewhere bring it back, then under
             // that one.
@@ -28,22 +28,36 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return self.vanished(row.id, &path, now);
         }
         let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
-        self.single_out(&row, now)?;
-        let mut aside = aside_name(row.id);
-        // A file of the user's may have that name.
-        for number in 1.. {
-            if self.index.lookup(parent, &aside)?.is_none() {
-                break;
+        self.single_out(&mut row, now)?;
+        for aside in aside_names(row.id) {
+            // A file of the user's may have that name.
+            if self.index.lookup(parent, &aside)?.is_some() {
+                continue;
             }
-            aside = another_aside_name(row.id, number);
+            match self.index.rename(now, &row.item, parent, &aside) {
+                // A conflict copy is an entry of its own from now on.
+                Ok(key) => row.item = key,
+                // An entry that is not shown claims no name.
+                Err(IndexError::NotShown(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            break;
         }
-        match self.index.rename(now, &row.item, parent, &aside) {
-            // An entry that is not shown claims no name.
-            Ok(_) | Err(IndexError::NotShown(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.rows.put(&row)?;
         self.rows.detach(row.id)?;
         Ok(())
+    }
+
+    /// Gives a name on the disk, in the same directory, under which a row can wait for its own.
+    pub(super) fn free_aside(&self, row: &Row) -> Result<SafeName, Blocked> {
+        for aside in aside_names(row.id) {
+            // A file of the user's may have that name.
+            let path = path_in(&self.rows, row.parent, &aside)?;
+            if self.rows.child(row.parent, &aside)?.is_none() && self.fs.stat(&path)?.is_none() {
+                return Ok(aside);
+            }
+        }
+        Ok(aside_name(row.id))
     }
 
     /// Takes a name from the row that has it although the disk shows another thing there: its own
@@ -77,7 +91,17 @@ pub(super) fn aside_name(row: RowId) -> SafeName {
     SafeName::parse(&format!(".~dunlin-{}", row.0)).expect("a short plain name is safe")
 }
 
-fn another_aside_name(row: RowId, number: u64) -> SafeName {
-    let name = format!(".~dunlin-{}-{number}", row.0);
-    SafeName::parse(&name).expect("a short plain name is safe")
+/// Tells whether an entry may wait under this name.
+pub(super) fn is_aside_name(row: RowId, name: &SafeName) -> bool {
+    let rest = name.as_str().strip_prefix(aside_name(row).as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// The names under which an entry may wait, the usual one first.
+fn aside_names(row: RowId) -> impl Iterator<Item = SafeName> {
+    let others = (1_u64..).map(move |number| {
+        let name = format!(".~dunlin-{}-{number}", row.0);
+        SafeName::parse(&name).expect("a short plain name is safe")
+    });
+    std::iter::once(aside_name(row)).chain(others)
 }

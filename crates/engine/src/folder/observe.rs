@@ -14,7 +14,7 @@ use dunlin_tree::scan::{self, LocalChange, Observed, Paired, ScanError};
 use dunlin_tree::settle::{Due, RawEvent, RawKind};
 
 use super::Folder;
-use super::aside::aside_name;
+use super::aside::is_aside_name;
 use super::durable::ROWS_STAGED_MAX;
 use super::error::{Blocked, Refused};
 use super::history::End;
@@ -320,7 +320,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Tells the others of a mode, unless what has it was deleted elsewhere.
     fn set_mode(&mut self, row: &Row, mode: u32, now: Millis) -> Result<ItemKey, IndexError> {
-        self.single_out(row, now)?;
+        let mut row = row.clone();
+        self.single_out(&mut row, now)?;
         match self.index.set_mode(now, &row.item, mode) {
             Err(IndexError::NotShown(_)) => {
                 // It goes here, too, with whatever mode.
@@ -587,8 +588,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 self.ended(&row, path, End { how: How::Edited, by, staged: None }, now)?;
             }
             let also = base.map(|base| base.also()).unwrap_or_default();
-            self.follow_promotion(&mut row)?;
-            self.single_out(&row, now)?;
+            self.single_out(&mut row, now)?;
             row.item = self.index.write_merged(now, &row.item, &also, content.clone())?;
             self.local_event(path, "written");
         }
@@ -611,7 +611,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(());
         };
         let (parent_row, parent, name) = self.parent_of(to)?;
-        if name == aside_name(row.id) {
+        if is_aside_name(row.id, &name) {
             // This device has put it aside itself, and was interrupted before it was noted.
             self.dirty.insert(row.item.entry);
             (row.stat, row.parent, row.name) = (stat, parent_row, name);
@@ -622,7 +622,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.user_changed_name(&from);
         }
         self.user_changed_name(to);
-        self.single_out(&row, now)?;
+        self.single_out(&mut row, now)?;
         // What another device has just put there and is not on this disk yet stays as well.
         match self.index.rename_beside(now, &row.item, parent, &name) {
             Ok(key) => row.item = key,
@@ -657,7 +657,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         path: &RelPath,
         now: Millis,
     ) -> Result<(), Refused> {
-        let Some(row) = self.rows.get(row)? else { return Ok(()) };
+        let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         self.user_changed_name(path);
         if row.kind == Kind::Directory && self.has_unseen(&row)? {
             // The user never saw all that is below: only what was on this disk is deleted.
@@ -668,7 +668,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
         } else {
             let also = self.also(&row)?;
-            self.single_out(&row, now)?;
+            self.single_out(&mut row, now)?;
             self.index.delete_merged(now, &row.item, &also).or_else(ignore_not_shown)?;
         }
         self.ended_tree(&row, path, now)?;

@@ -15,7 +15,6 @@ use dunlin_index::{
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::{FileKind, Fs, FsErrorKind, Kept, Moved, Stat, TempName};
 
-use super::aside::aside_name;
 use super::error::Blocked;
 use super::history::End;
 use super::rows::{
@@ -254,9 +253,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                     None => false,
                 };
                 if inside {
-                    pass.again.insert(entry);
-                    let aside = aside_name(other.id);
-                    self.move_row(other, parent, aside, pass, now)?;
+                    self.step_aside(other, pass, now)?;
                 }
                 return Ok(inside && self.rows.child(parent, name)?.is_none());
             }
@@ -273,12 +270,18 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         if pass.visited.contains(&entry) && self.wants_elsewhere(&other)? {
             // Two things that want each other's names: one steps aside.
-            let aside = aside_name(other.id);
-            self.move_row(other, parent, aside, pass, now)?;
-            pass.again.insert(entry);
+            self.step_aside(other, pass, now)?;
             return Ok(self.rows.child(parent, name)?.is_none());
         }
         Ok(false)
+    }
+
+    /// Gives what is in another one's way a name under which it waits for its own.
+    fn step_aside(&mut self, row: Row, pass: &mut Pass, now: Millis) -> Result<(), Blocked> {
+        pass.again.insert(row.item.entry);
+        let (parent, aside) = (row.parent, self.free_aside(&row)?);
+        self.move_row(row, parent, aside, pass, now)?;
+        Ok(())
     }
 
     fn wants_elsewhere(&self, row: &Row) -> Result<bool, Blocked> {

@@ -18,17 +18,36 @@ impl<S: Storage> Index<S> {
     /// Gives the other entries that are shown as one with a file or link, because their contents are
     /// equal: what is done to it is done to them.
     pub fn equals(&self, item: &ItemKey) -> Result<Vec<EntryId>, IndexError> {
-        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.live && !rec.is_dir()) else {
-            return Ok(Vec::new());
-        };
-        let content = item.dot.and_then(|dot| shown_alone(&rec, &dot));
-        let place = self.place(&item.entry, &rec);
-        let (Some(content), Some(place)) = (content, place) else { return Ok(Vec::new()) };
-        let members = self.union_of(place.parent)?;
-        let claimants = self.claimants_in(&members, &place.name)?;
-        let mut equal = equal_entries(&claimants, content);
+        let Some((content, claimants)) = self.slot_around(item)? else { return Ok(Vec::new()) };
+        let mut equal = equal_entries(&claimants, &content);
         equal.retain(|id| *id != item.entry);
         Ok(equal)
+    }
+
+    /// Gives the values of other entries that are in the slot of a file or link and hold the same,
+    /// also those that are not the first of theirs: of all these at most one is shown.
+    pub fn equal_values(&self, item: &ItemKey) -> Result<Vec<ItemKey>, IndexError> {
+        let mut equal = Vec::new();
+        let Some((content, claimants)) = self.slot_around(item)? else { return Ok(equal) };
+        for (entry, rec) in claimants.iter().filter(|(id, _)| *id != item.entry) {
+            let shown = rec.groups().iter().any(|group| group.shows(&content));
+            let same = rec.values.iter().filter(|(_, value)| shown && value.same_as(&content));
+            equal.extend(same.map(|(dot, _)| ItemKey { entry: *entry, dot: Some(*dot) }));
+        }
+        Ok(equal)
+    }
+
+    /// Gives what a file or link holds, and all that claims its slot.
+    fn slot_around(&self, item: &ItemKey) -> Result<Option<(Content, Vec<Claimant>)>, IndexError> {
+        let Some(rec) = self.entry(&item.entry)?.filter(|rec| rec.live && !rec.is_dir()) else {
+            return Ok(None);
+        };
+        let content = item.dot.and_then(|dot| shown_alone(&rec, &dot));
+        let (Some(content), Some(place)) = (content, self.place(&item.entry, &rec)) else {
+            return Ok(None);
+        };
+        let members = self.union_of(place.parent)?;
+        Ok(Some((content.clone(), self.claimants_in(&members, &place.name)?)))
     }
 
     /// Names copies that are not on this device's disk: its user has not seen them, and its next
