@@ -680,8 +680,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Whether the index shows anything below the directory `row` that is not on this disk as
     /// shown.
     fn has_unseen(&self, row: &Row) -> Result<bool, Refused> {
-        let nothing_waits =
-            self.dirty.is_empty() && self.retry.is_empty() && self.needs.lacks_nothing();
+        let nothing_waits = self.dirty.is_empty()
+            && self.retry.is_empty()
+            && self.needs.lacks_nothing()
+            // What came for a file that the user has to decide about is not on this disk either.
+            && !self.held.has_overwrites()
+            && self.overwrites.burst.is_empty();
         if self.compared && nothing_waits {
             return Ok(false);
         }
