@@ -115,7 +115,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.reconcile(entry, pass, now)?;
             self.write_back_much()?;
         }
-        self.put_in_place(pass, now)?;
+        // To put one thing in place another one may have to get out of its way, which then lacks a
+        // content that is here, too.
+        while !pass.staged.is_empty() {
+            self.put_in_place(pass, now)?;
+        }
         self.delete(pass, now)
     }
 

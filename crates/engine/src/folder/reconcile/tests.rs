@@ -68,3 +68,27 @@ fn an_approved_deletion_that_comes_with_a_mass_of_others_is_carried_out() {
     assert_eq!(users(&other), Vec::<Vec<u8>>::new());
     assert!(one.folder.is_settled() && other.folder.is_settled());
 }
+
+/// What has a name on this disk gives it to a file whose content comes last, and becomes a conflict
+/// copy elsewhere with another content, which is here already.
+#[test]
+fn what_makes_room_for_a_file_that_comes_gets_its_own_new_content() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    other.write("moving", b"before");
+    other.write("here", b"after");
+    other.connect(&mut one);
+    one.live(&mut other, 2_000);
+    one.part(&mut other);
+    other.now = one.now;
+    // One makes a file under the name that the other gives to one with a new content.
+    other.write("moving", b"after");
+    other.user(&UserOp::Rename(path("moving"), path("taken")));
+    other.write("moving", b"new");
+    one.user(&UserOp::Write(path("taken"), b"taken".to_vec()));
+    one.meet(&mut other);
+    one.folder.blobs(vec![(Hash::of(b"new"), Some(Bytes::from_static(b"new")))], one.now);
+    one.pass(1_000);
+    assert_eq!(one.disk.content(&path("moving")).as_deref(), Some(&b"new"[..]));
+    assert_eq!(users(&one), [&b"after"[..], b"after", b"new", b"taken"]);
+    assert!(one.folder.is_settled());
+}
