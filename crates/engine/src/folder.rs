@@ -453,7 +453,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(refused) = handled.refused {
             self.refused(from, &refused, now);
         }
-        let held = std::mem::take(&mut self.held.remote);
+        let held = self.held.judge_again();
         for row in held.into_iter().chain(std::mem::take(&mut self.held.arrived)) {
             // What came may approve what is held, or bring it back.
             if let Ok(Some(row)) = self.rows.get(row) {

@@ -226,6 +226,8 @@ pub(super) struct Held {
     pub(super) local: BTreeSet<RowId>,
     /// Rows that other devices deleted; they are still on this disk.
     pub(super) remote: BTreeSet<RowId>,
+    /// Rows that were held and are judged anew: what came may approve it, or bring them back.
+    earlier: BTreeSet<RowId>,
     /// How many entries that would be in all.
     pub(super) entries: u64,
     /// Rows whose files were overwritten on this disk; the folder's other devices do not know yet.
@@ -248,6 +250,23 @@ impl Held {
     /// Whether overwrites wait.
     pub(super) fn has_overwrites(&self) -> bool {
         !self.overwritten.is_empty() || !self.arrived.is_empty()
+    }
+
+    /// Has the deletions that came from elsewhere judged anew; gives their rows.
+    pub(super) fn judge_again(&mut self) -> BTreeSet<RowId> {
+        let rows = std::mem::take(&mut self.remote);
+        self.earlier.extend(&rows);
+        rows
+    }
+
+    /// Forgets what was to be judged anew.
+    pub(super) fn has_judged(&mut self) {
+        self.earlier.clear();
+    }
+
+    /// Whether the user was asked about the deletion of a row, and has not spoken yet.
+    pub(super) fn asks_about(&self, row: RowId) -> bool {
+        self.remote.contains(&row) || self.earlier.contains(&row)
     }
 
     /// Forgets all, once the user has spoken.

@@ -120,7 +120,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         while !pass.staged.is_empty() {
             self.put_in_place(pass, now)?;
         }
-        self.delete(pass, now)
+        self.delete(pass, now)?;
+        self.held.has_judged();
+        Ok(())
     }
 
     /// Errors of one path are shown as a problem and tried again later; a fault of the disk as a
@@ -262,7 +264,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return Ok(inside && self.rows.child(parent, name)?.is_none());
             }
             let row = pass.deletions.swap_remove(at);
-            if self.held.remote.contains(&row.id) {
+            if self.held.asks_about(row.id) {
                 pass.deletions.push(row);
                 return Ok(false);
             }
@@ -662,20 +664,27 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Holds what a mass deletion that came from elsewhere would delete, unless a member has approved
-    /// that. Gives what may go.
+    /// that. What was held once stays until the user has spoken, however little it is by then.
+    /// Gives what may go.
     fn hold_deletions(&mut self, rows: Vec<Row>) -> Result<Vec<Row>, Blocked> {
         let (count, total) = (rows.len() as u64, total(&self.rows));
         let released = std::mem::take(&mut self.released);
-        if released || !self.hold || !Held::is_mass(count, total) {
+        if released || !self.hold {
             return Ok(rows);
         }
+        let is_mass = Held::is_mass(count, total);
         let mut unapproved = Vec::new();
         for row in &rows {
-            if !self.index.is_deletion_approved(row.item.entry)? {
+            if (is_mass || self.held.asks_about(row.id))
+                && !self.index.is_deletion_approved(row.item.entry)?
+            {
                 unapproved.push(row);
             }
         }
         if !Held::is_mass(unapproved.len() as u64, total) {
+            unapproved.retain(|row| self.held.asks_about(row.id));
+        }
+        if unapproved.is_empty() {
             return Ok(rows);
         }
         // A directory stays with what is held in it.

@@ -92,3 +92,39 @@ fn what_makes_room_for_a_file_that_comes_gets_its_own_new_content() {
     assert_eq!(users(&one), [&b"after"[..], b"after", b"new", b"taken"]);
     assert!(one.folder.is_settled());
 }
+
+#[test]
+fn what_is_held_stays_until_the_user_has_spoken_however_little_it_is_by_then() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    let names: Vec<String> = (0..30).map(|number| format!("file {number}")).collect();
+    for name in &names {
+        one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
+    }
+    one.folder.scan();
+    one.connect(&mut other);
+    one.live(&mut other, 5_000);
+    one.folder.set_hold(false);
+    for name in &names {
+        one.disk.user(&UserOp::Remove(path(name)));
+    }
+    one.folder.scan();
+    one.live(&mut other, 10_000);
+    let left = |rig: &Rig| names.iter().filter(|at| rig.disk.content(&path(at)).is_some()).count();
+    assert_eq!((other.folder.state(), left(&other)), (FolderState::Held, names.len()));
+    // Something makes one of them be looked at again; then they are no half of the folder any more,
+    // and something else comes.
+    other.user(&UserOp::Chmod(path(&names[0]), 0o600));
+    assert_eq!((other.folder.state(), left(&other)), (FolderState::Held, names.len()));
+    for number in 0..100 {
+        other.disk.user(&UserOp::Write(path(&format!("more {number}")), vec![number]));
+    }
+    other.user(&UserOp::Write(path("last"), b"last".to_vec()));
+    one.now = other.now;
+    one.write("new", b"new");
+    one.live(&mut other, 10_000);
+    assert_eq!(other.disk.content(&path("new")).as_deref(), Some(&b"new"[..]));
+    assert_eq!((other.folder.state(), left(&other)), (FolderState::Held, names.len()));
+    assert!(other.folder.approve(other.now).expect("the index can be written"));
+    one.live(&mut other, 10_000);
+    assert_eq!((other.folder.state(), left(&other)), (FolderState::Idle, 0));
+}
