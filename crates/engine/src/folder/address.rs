@@ -86,16 +86,27 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             }
             if self.index.values_of(file.item.entry)?.len() == 1 {
                 self.index.move_apart(now, &file.item, parent, &file.name)?;
-            } else if let Some(key) =
-                self.index.promote_apart(now, &file.item, parent, &file.name)?
-            {
-                file.item = key;
-                self.rows.put(&file)?;
-                self.dirty.insert(key.entry);
-                if file.id == row.id {
-                    row.item = key;
-                }
+            } else {
+                self.promote_row(&mut file, parent, now)?;
             }
+            if file.id == row.id {
+                *row = file;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what a row stands for an entry of its own, where it stands; unless it was replaced already.
+    fn promote_row(
+        &mut self,
+        row: &mut Row,
+        parent: EntryId,
+        now: Millis,
+    ) -> Result<(), IndexError> {
+        if let Some(key) = self.index.promote_apart(now, &row.item, parent, &row.name)? {
+            row.item = key;
+            self.rows.put(row)?;
+            self.dirty.insert(key.entry);
         }
         Ok(())
     }
@@ -116,11 +127,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 continue;
             }
             let Some(parent) = self.directory_of(&twin)? else { continue };
-            if let Some(key) = self.index.promote_apart(now, &twin.item, parent, &twin.name)? {
-                twin.item = key;
-                self.rows.put(&twin)?;
-                self.dirty.insert(key.entry);
-            }
+            self.promote_row(&mut twin, parent, now)?;
         }
         Ok(())
     }

@@ -38,17 +38,22 @@ fn a_file_keeps_its_name_until_what_takes_it_has_come() {
     }
 }
 
-#[test]
-fn an_approved_deletion_that_comes_with_a_mass_of_others_is_carried_out() {
+/// Two connected devices that have these files, each of which holds its own name.
+fn sharing(names: &[String]) -> (Rig, Rig) {
     let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
-    let names: Vec<String> = (0..30).map(|number| format!("directory/{number}")).collect();
-    for name in &names {
+    for name in names {
         one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
     }
     one.folder.scan();
-    one.pass(2_000);
     one.connect(&mut other);
-    one.live(&mut other, 2_000);
+    one.live(&mut other, 5_000);
+    (one, other)
+}
+
+#[test]
+fn an_approved_deletion_that_comes_with_a_mass_of_others_is_carried_out() {
+    let names: Vec<String> = (0..30).map(|number| format!("directory/{number}")).collect();
+    let (mut one, mut other) = sharing(&names);
     one.part(&mut other);
     // One is approved there, as a user does who is asked; the others are not.
     one.user(&UserOp::Remove(path(&names[0])));
@@ -95,14 +100,8 @@ fn what_makes_room_for_a_file_that_comes_gets_its_own_new_content() {
 
 #[test]
 fn what_is_held_stays_until_the_user_has_spoken_however_little_it_is_by_then() {
-    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
     let names: Vec<String> = (0..30).map(|number| format!("file {number}")).collect();
-    for name in &names {
-        one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
-    }
-    one.folder.scan();
-    one.connect(&mut other);
-    one.live(&mut other, 5_000);
+    let (mut one, mut other) = sharing(&names);
     one.folder.set_hold(false);
     for name in &names {
         one.disk.user(&UserOp::Remove(path(name)));
