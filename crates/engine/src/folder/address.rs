@@ -96,7 +96,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Makes what a row stands for an entry of its own, where it stands; unless it was replaced already.
+    /// Makes what a row stands for an entry of its own, where it stands; unless it was replaced
+    /// already.
     fn promote_row(
         &mut self,
         row: &mut Row,

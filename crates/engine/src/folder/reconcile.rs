@@ -122,6 +122,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.delete(pass, now)?;
         self.held.has_judged();
+        // The user's word was about what waited then, whether or not it still had to go.
+        self.released = false;
         Ok(())
     }
 
@@ -668,8 +670,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Gives what may go.
     fn hold_deletions(&mut self, rows: Vec<Row>) -> Result<Vec<Row>, Blocked> {
         let (count, total) = (rows.len() as u64, total(&self.rows));
-        let released = std::mem::take(&mut self.released);
-        if released || !self.hold {
+        if self.released || !self.hold {
             return Ok(rows);
         }
         let is_mass = Held::is_mass(count, total);

@@ -127,3 +127,34 @@ fn what_is_held_stays_until_the_user_has_spoken_however_little_it_is_by_then() {
     one.live(&mut other, 10_000);
     assert_eq!((other.folder.state(), left(&other)), (FolderState::Idle, 0));
 }
+
+#[test]
+fn a_word_about_what_has_been_brought_back_is_none_about_the_next_mass_deletion() {
+    let names: Vec<String> = (0..30).map(|number| format!("file {number}")).collect();
+    let (mut one, mut other) = sharing(&names);
+    let delete_all = |one: &mut Rig, other: &mut Rig| {
+        one.folder.set_hold(false);
+        names.iter().for_each(|name| one.disk.user(&UserOp::Remove(path(name))));
+        one.folder.scan();
+        one.live(other, 10_000);
+        assert_eq!((users(one).len(), users(other).len()), (0, names.len()));
+        assert_eq!(other.folder.state(), FolderState::Held);
+    };
+    delete_all(&mut one, &mut other);
+    one.part(&mut other);
+    // Edited one after the other, they all come back; then the user says that they may go.
+    for few in names.chunks(7) {
+        for name in few {
+            other.disk.user(&UserOp::Write(path(name), format!("new {name}").into_bytes()));
+        }
+        other.folder.scan();
+        other.pass(1_000_000);
+    }
+    assert!(other.folder.approve(other.now).expect("the index can be written"));
+    assert_eq!(users(&other).len(), names.len());
+    one.now = other.now;
+    one.connect(&mut other);
+    one.live(&mut other, 60_000);
+    assert_eq!(users(&one).len(), names.len());
+    delete_all(&mut one, &mut other);
+}
