@@ -405,12 +405,15 @@ impl<'a, S: Storage> Pairing<'a, S> {
         Ok(())
     }
 
-    /// Finds a row that is no longer where it was and may be this very file or symlink.
+    /// Finds a row that is no longer where it was and may be this very file or symlink: of several,
+    /// the one that has seen it last, by its time of change. A file that is renamed over another one
+    /// and then renamed again has two, until it is certain that the first is gone.
     fn mover(
         &mut self,
         stat: &Stat,
         also: impl Fn(&Row) -> bool,
     ) -> Result<Option<RowId>, ScanError> {
+        let mut found: Option<Row> = None;
         for row in self.table.by_inode(stat.ino)? {
             let alike = kind_of(stat) == Some(row.kind)
                 && row.stat.size == stat.size
@@ -419,11 +422,12 @@ impl<'a, S: Storage> Pairing<'a, S> {
                 && !self.whereabouts.contains_key(&row.id)
                 && also(&row)
                 && (self.displaced.contains(&row.id) || self.is_gone(&row)?)
+                && found.as_ref().is_none_or(|found| found.stat.ctime_ns < row.stat.ctime_ns)
             {
-                return Ok(Some(row.id));
+                found = Some(row);
             }
         }
-        Ok(None)
+        Ok(found.map(|row| row.id))
     }
 
     /// Whether nothing of its kind is where a file's row should be now.

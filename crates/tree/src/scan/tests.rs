@@ -360,3 +360,24 @@ proptest! {
         prop_assert_eq!(disk.scan(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_file_that_was_renamed_over_another_and_then_again_is_the_one_that_it_became() {
+    let mut disk = Disk::new();
+    disk.write("a", "moved twice");
+    disk.write("b", "replaced");
+    disk.scan();
+    let row = disk.row("b").id;
+    disk.rename("a", "b");
+    let paired = {
+        let observed = disk.look(&[look_at("b")]);
+        disk.pair(observed)
+    };
+    // That the first name is gone waits for a while: it may be half of a rename.
+    let (now, later): (Vec<_>, Vec<_>) = (paired.changes.into_iter())
+        .partition(|change| !matches!(change, LocalChange::Vanished { .. }));
+    assert_eq!((disk.carry_out(&now), later.len()), (vec!["changed b".to_owned()], 1));
+    disk.rename("b", "c");
+    assert_eq!(disk.scan(), ["moved b to c", "vanished a"]);
+    assert_eq!(disk.row("c").id, row);
+}
