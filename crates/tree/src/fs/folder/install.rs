@@ -93,11 +93,13 @@ impl<V: Volume> Folder<V> {
             unless_exists(self.rename_new(kept, Place::Temp(temp)))?;
             return self.surprised(path, None, true);
         }
-        if (back.ino, back.dev) != (ours.ino, ours.dev) {
-            // The user saved again by renaming: what came back is the newest, and belongs in place.
-            self.volume.rename(kept, Place::Tree(path), RenameHow::Exchange)?;
+        if (back.ino, back.dev) == (ours.ino, ours.dev) {
+            // The user wrote into our file while it was in place.
+            self.put_beside(kept, path)?;
+            return self.surprised(path, None, false);
         }
-        // Otherwise the user wrote into our file while it was in place; that text stays in the store.
+        // The user saved again by renaming: what came back is the newest, and belongs in place.
+        self.volume.rename(kept, Place::Tree(path), RenameHow::Exchange)?;
         if let Some(left) = self.volume.stat(kept)? {
             self.count_kept(&version.batch, &left);
         }

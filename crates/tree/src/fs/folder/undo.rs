@@ -77,7 +77,7 @@ impl<V: Volume> Folder<V> {
     }
 
     /// Gives a version that only the user has seen a name beside the one that it had.
-    fn put_beside(&self, kept: Place<'_>, path: &RelPath) -> Result<(), FsError> {
+    pub(super) fn put_beside(&self, kept: Place<'_>, path: &RelPath) -> Result<(), FsError> {
         let name = path.name().map(SafeName::as_str).unwrap_or_default();
         let (stem, end) = match name.rfind('.') {
             Some(dot) if dot > 0 => name.split_at(dot),

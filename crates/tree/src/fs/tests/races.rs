@@ -158,3 +158,18 @@ fn unsynced_content_can_be_lost_and_synced_content_cannot() {
     }
     assert!((10..50).contains(&lost), "{lost} of 50");
 }
+
+#[test]
+fn what_is_written_into_a_new_version_while_it_is_taken_back_stays_in_the_folder() {
+    for (moment, fault) in (0..10).flat_map(|moment| (0..14).map(move |fault| (moment, fault))) {
+        let (fs, old) = fresh(1, &[]);
+        fs.volume().inject(Fault::Once(fault, FsErrorKind::Io));
+        ACTIONS[0](&fs, &old);
+        fs.volume().user_before(moment, UserOp::Write(path("d/a"), b"users".to_vec()));
+        // The fault may come only here, once.
+        fs.root_check(&marker()).or_else(|_| fs.root_check(&marker())).unwrap();
+        (0..10).for_each(|_| drop(fs.stat(&path("d/a"))));
+        let all = fs.volume().all_contents();
+        assert!(is_in_the_tree(&fs, b"users"), "{moment} {fault}: {all:?}");
+    }
+}
