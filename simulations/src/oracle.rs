@@ -61,6 +61,11 @@ struct Known {
     authors: BTreeSet<usize>,
 }
 
+/// Whether a path is another one, or lies below it.
+pub fn is_at_or_below(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The files on a disk at one moment, `.dunlin` included, by path.
 pub struct Files(Vec<(String, Arc<Vec<u8>>)>);
 
@@ -72,10 +77,10 @@ impl Files {
 
     /// The contents at a path and below it.
     pub fn at<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let is_there = move |at: &str| {
-            at.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.0.iter().filter(move |(at, _)| is_there(at)).map(|(_, content)| content.as_slice())
+        self.0
+            .iter()
+            .filter(move |(at, _)| is_at_or_below(at, path))
+            .map(|(_, content)| content.as_slice())
     }
 
     /// The contents in the folder itself.

@@ -4,7 +4,7 @@ use dunlin_index::{Millis, RelPath};
 use dunlin_tree::fs::{Fs, UserOp};
 
 use super::{Ends, Event, Race, World};
-use crate::oracle::Files;
+use crate::oracle::{Files, is_at_or_below};
 use crate::random::Random;
 use crate::scenario::{Act, Step, What};
 use crate::user::{Actor, Deed, look, written};
@@ -147,10 +147,17 @@ impl World {
             return;
         }
         let after = Files::on(&self.devices[device].disk);
-        for race in over {
+        for race in &over {
             self.note(|| format!("{device}: the user was between two operations"));
             self.oracle.raced(device, before, &after, &race.wrote);
             self.free_at(device, &race.path, before);
+        }
+        // Which of several came first is not known: what one has written another may have destroyed.
+        for (at, race) in over.iter().enumerate() {
+            let replaces = |other: &Race| is_at_or_below(&race.path, &other.path);
+            if over.iter().enumerate().any(|(other_at, other)| other_at != at && replaces(other)) {
+                race.wrote.iter().for_each(|content| self.oracle.destroyed(content));
+            }
         }
     }
 
