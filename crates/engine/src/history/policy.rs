@@ -62,11 +62,12 @@ pub fn expired(keep: Keep, now: Millis, versions: &[(u64, Millis)]) -> Vec<u64> 
     let mut versions = versions.to_vec();
     // The newest first; of two that ended at once, the later number is the newer one.
     versions.sort_by_key(|(id, until)| std::cmp::Reverse((*until, *id)));
-    let mut span_before = None;
+    let mut newer = None;
     let mut number = 0u32;
     versions.retain(|(_, until)| {
         let age = now.saturating_sub(*until);
         number = number.saturating_add(1);
+        let newer = newer.replace(*until);
         let keeps = match keep {
             Keep::None => false,
             Keep::Count(count) => number <= count,
@@ -74,10 +75,8 @@ pub fn expired(keep: Keep, now: Millis, versions: &[(u64, Millis)]) -> Vec<u64> 
             Keep::Staggered => match STEPS.iter().find(|(age_max, _)| age <= *age_max) {
                 None => false,
                 Some((_, 1)) => true,
-                Some((_, span)) => {
-                    let span = (*span, until / span);
-                    span_before.replace(span) != Some(span)
-                }
+                // Also where the newer one is in a shorter span yet: it will be in this one.
+                Some((_, span)) => newer.is_none_or(|newer: Millis| newer / span != until / span),
             },
         };
         !keeps
