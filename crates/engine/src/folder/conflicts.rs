@@ -9,11 +9,11 @@ use dunlin_index::{
     Resolution, SafeName, Storage,
 };
 use dunlin_tree::disk::DiskTable;
-use dunlin_tree::fs::{Fs, Installed, Kept, TempName};
+use dunlin_tree::fs::{Fs, Installed, TempName};
 
 use super::Folder;
 use super::history::End;
-use super::rows::{is_in_place, path_in, path_of, row_of_directory, row_of_item, set_content};
+use super::rows::{is_in_place, path_in, row_of_directory, row_of_item, set_content};
 use crate::conflict::{ConflictBase, ConflictError, ConflictInfo, ConflictSide, Keep};
 use crate::history::How;
 use crate::settings::{DeviceNames, device_names};
@@ -206,7 +206,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 return Err(ConflictError::Directory(open.path.to_string()));
             }
             self.settle_conflict(open, &Resolution::Keep(kept.key), now)?;
-            return self.put_aside(winner, now);
+            return self.lose_name(winner, now);
         }
         self.settle_conflict(open, &Resolution::Keep(kept.key), now)
     }
@@ -230,21 +230,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Brings what has lost its name to a copy into the version store.
-    fn put_aside(&mut self, item: &Item, now: Millis) -> Result<(), ConflictError> {
+    /// Brings what has lost its name to a copy into the version store. Where the user was faster,
+    /// what stands there now becomes a version beside.
+    fn lose_name(&mut self, item: &Item, now: Millis) -> Result<(), ConflictError> {
         let Some(row) = row_of_item(&self.rows, &item.key)? else { return Ok(()) };
-        let path = path_of(&self.rows, row.id)?;
-        match self.fs.keep(&path, &row.stat, now)? {
-            Kept::Done { version, .. } => {
-                let by = Some(self.signer.device());
-                let end = End { how: How::Edited, by, staged: Some(&version) };
-                self.ended(&row, &path, end, now)?;
-                self.forget_rows(&row)?;
-                self.unsynced.name(&path);
-            }
-            // The user was faster: it is looked at, and becomes a version beside.
-            Kept::Surprise { .. } => self.look_again(path, now),
-        }
+        let end = End { how: How::Edited, by: Some(self.signer.device()), staged: None };
+        self.put_aside(&row, end, now)?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use dunlin_index::{IndexError, StorageError};
 use dunlin_tree::disk::DiskError;
 use dunlin_tree::fs::FsError;
 
+use crate::conflict::ConflictError;
 use crate::history::HistoryError;
 
 /// Why an entry could not be brought to the disk, or kept.
@@ -43,6 +44,15 @@ impl From<Blocked> for Refused {
         match blocked {
             Blocked::Fs(error) => Self::Fs(error),
             Blocked::Index(error) => Self::Index(error),
+        }
+    }
+}
+
+impl From<Blocked> for ConflictError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::Fs(error) => error.into(),
+            Blocked::Index(error) => error.into(),
         }
     }
 }

@@ -3,10 +3,11 @@
 use dunlin_identity::DeviceId;
 use dunlin_index::{IndexError, Kind, Millis, RelPath, Storage};
 use dunlin_tree::disk::Row;
-use dunlin_tree::fs::{Fs, TempName, VersionId};
+use dunlin_tree::fs::{Fs, Kept, TempName, VersionId};
 
 use super::Folder;
 use super::error::Blocked;
+use super::rows::path_of;
 use crate::history::policy::{Keep, Policy};
 use crate::history::{History, How, Place, Record, What};
 
@@ -113,6 +114,25 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             self.ended(&row, &path, end, now)?;
         }
         Ok(())
+    }
+
+    /// Brings the file of `row` into the version store, and forgets the row. False when that is not
+    /// the file that stands there any more: that one is looked at.
+    pub(super) fn put_aside(
+        &mut self,
+        row: &Row,
+        end: End<'_>,
+        now: Millis,
+    ) -> Result<bool, Blocked> {
+        let path = path_of(&self.rows, row.id)?;
+        let Kept::Done { version, .. } = self.fs.keep(&path, &row.stat, now)? else {
+            self.look_again(path, now);
+            return Ok(false);
+        };
+        self.ended(row, &path, End { staged: Some(&version), ..end }, now)?;
+        self.forget_rows(row)?;
+        self.unsynced.name(&path);
+        Ok(true)
     }
 
     /// Keeps a version of which the bytes are in memory: what `row` shows at `path`, before the

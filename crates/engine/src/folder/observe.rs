@@ -18,7 +18,7 @@ use super::aside::is_aside_name;
 use super::durable::ROWS_STAGED_MAX;
 use super::error::{Blocked, Refused};
 use super::history::End;
-use super::rows::{blocks_of, holds, new_row, path_of, row_of_item, set_content};
+use super::rows::{blocks_of, holds, new_row, row_of_item, set_content};
 use super::texts::Draft;
 use crate::history::How;
 use crate::types::{Event, Problem};
@@ -426,10 +426,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(item) = shown.filter(|item| item.content.same_as(content)) {
             let elsewhere = row_of_item(&self.rows, &item.key)?;
             if let Some(old) = elsewhere.as_ref().filter(|row| row.kind != Kind::Directory) {
-                // It is where it belongs, and what stands at its old place is something else now.
-                let path = path_of(&self.rows, old.id)?;
-                self.forget_rows(old)?;
-                self.look_again(path, now);
+                // It is where it belongs. What stands at its old place is something else now, or the
+                // same file, which was to be moved here: that is here twice, and goes there.
+                let end = End { how: How::Deleted, by: None, staged: None };
+                if !self.put_aside(old, end, now)? {
+                    self.forget_rows(old)?;
+                }
             }
             if elsewhere.is_none_or(|row| row.kind != Kind::Directory) {
                 // Its mode and mtime may differ: reconciling brings them to the index's.

@@ -51,3 +51,22 @@ fn a_change_of_mode_at_any_moment_keeps_nothing_that_was_deleted_elsewhere() {
         }
     }
 }
+
+#[test]
+fn what_comes_to_where_the_user_has_put_the_same_is_there_once() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    one.connect(&mut other);
+    one.disk.user(&UserOp::Write(path("before/file"), b"the same".to_vec()));
+    one.folder.scan();
+    one.live(&mut other, 2_000);
+    other.disk.user(&UserOp::Rename(path("before"), path("after")));
+    other.folder.scan();
+    one.disk.user(&UserOp::Write(path("after/file"), b"the same".to_vec()));
+    one.live(&mut other, 5_000);
+    for rig in [&one, &other] {
+        let files = rig.disk.all_contents().into_iter().map(|(at, _)| at);
+        let files: Vec<String> = files.filter(|at| !at.starts_with(".dunlin/")).collect();
+        assert_eq!(files, ["after/file"]);
+        assert!(rig.folder.is_settled());
+    }
+}
