@@ -29,7 +29,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         let Some(parent) = self.directory_of(&row)? else { return Ok(()) };
         self.single_out(&mut row, now)?;
-        for aside in aside_names(row.id) {
+        for aside in (0..).map(|number| numbered_aside(row.id, number)) {
             // A file of the user's may have that name.
             if self.index.lookup(parent, &aside)?.is_some() {
                 continue;
@@ -50,14 +50,16 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// Gives a name on the disk, in the same directory, under which a row can wait for its own.
     pub(super) fn free_aside(&self, row: &Row) -> Result<SafeName, Blocked> {
-        for aside in aside_names(row.id) {
-            // A file of the user's may have that name.
+        let mut number = 0;
+        loop {
+            let aside = numbered_aside(row.id, number);
             let path = path_in(&self.rows, row.parent, &aside)?;
             if self.rows.child(row.parent, &aside)?.is_none() && self.fs.stat(&path)?.is_none() {
                 return Ok(aside);
             }
+            // A file of the user's has that name.
+            number += 1;
         }
-        Ok(aside_name(row.id))
     }
 
     /// Takes a name from the row that has it although the disk shows another thing there: its own
@@ -97,11 +99,11 @@ pub(super) fn is_aside_name(row: RowId, name: &SafeName) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// The names under which an entry may wait, the usual one first.
-fn aside_names(row: RowId) -> impl Iterator<Item = SafeName> {
-    let others = (1_u64..).map(move |number| {
-        let name = format!(".~dunlin-{}-{number}", row.0);
-        SafeName::parse(&name).expect("a short plain name is safe")
-    });
-    std::iter::once(aside_name(row)).chain(others)
+/// One of the names under which an entry may wait; the first one is the usual one.
+fn numbered_aside(row: RowId, number: u64) -> SafeName {
+    if number == 0 {
+        return aside_name(row);
+    }
+    let name = format!(".~dunlin-{}-{number}", row.0);
+    SafeName::parse(&name).expect("a short plain name is safe")
 }

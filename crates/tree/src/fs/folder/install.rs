@@ -47,12 +47,8 @@ impl<V: Volume> Folder<V> {
                 _ => Err(error),
             };
         }
-        let left = || Left {
-            path: path.clone(),
-            version: version.clone(),
-            expect: *expect,
-            put: Some((temp.clone(), ours)),
-        };
+        let left =
+            || Left { put: Some((temp.clone(), ours)), ..Left::alone(path, &version, expect) };
         let out = self.or_left(self.stat_of("look at the old version of", kept), left)?;
         if expected(&out) {
             self.count_kept(&version.batch, &out);
@@ -129,12 +125,7 @@ impl<V: Volume> Folder<V> {
             Err(error) if error.kind() == Kind::Exists => self.surprised(path, Some(version), true),
             Err(error) => {
                 let kept = Place::Kept(&version.batch, &version.path);
-                let left = || Left {
-                    path: path.clone(),
-                    version: version.clone(),
-                    expect: *expect,
-                    put: None,
-                };
+                let left = || Left::alone(path, &version, expect);
                 self.or_left(unless_exists(self.rename_new(kept, Place::Tree(path))), left)?;
                 Err(error)
             }

@@ -85,8 +85,7 @@ impl<V: Volume> Folder<V> {
             Err(error) => return Err(error),
         };
         let kept = Place::Kept(&version.batch, &version.path);
-        let left =
-            || Left { path: path.clone(), version: version.clone(), expect: *expect, put: None };
+        let left = || Left::alone(path, &version, expect);
         let stat = self.or_left(self.stat_of("look at the kept version of", kept), left)?;
         if stat.same_version(expect) {
             self.count_kept(&version.batch, &stat);

@@ -22,6 +22,13 @@ pub(super) struct Left {
     pub(super) put: Option<(TempName, Stat)>,
 }
 
+impl Left {
+    /// What has come out with nothing in its place.
+    pub(super) fn alone(path: &RelPath, version: &VersionId, expect: &Stat) -> Self {
+        Self { path: path.clone(), version: version.clone(), expect: *expect, put: None }
+    }
+}
+
 impl<V: Volume> Folder<V> {
     /// Remembers what is to be put back where a step has failed.
     pub(super) fn or_left<T>(
