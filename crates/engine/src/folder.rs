@@ -464,6 +464,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for blob in handled.blobs {
             self.dirty.extend(self.needs.keep_blob(blob.into()));
         }
+        if let Err(error) = self.note_late(&handled.changed, now) {
+            self.storage_fault(&error, now);
+        }
         self.dirty.extend(handled.changed);
         if let Some((round, contents)) = handled.wanted {
             self.answer_search(from, round, contents, now);

@@ -23,8 +23,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Has the index do what the user does to a row to nothing else: not to copies that are not on
-    /// this disk, nor to what is shown as one with it and stands elsewhere. The row
-    /// is then of the entry that this addresses.
+    /// this disk, nor to what is shown as one with it and stands elsewhere. The row is then of the
+    /// entry that this addresses.
     pub(super) fn single_out(&mut self, row: &mut Row, now: Millis) -> Result<(), IndexError> {
         self.follow_promotion(row)?;
         self.part_from_twins(row, now)?;
@@ -189,7 +189,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// Whether the file of a row is on the disk, as it was seen last.
-    fn stands(&self, row: &Row) -> Result<bool, Blocked> {
+    pub(super) fn stands(&self, row: &Row) -> Result<bool, Blocked> {
         let there = self.fs.stat(&path_of(&self.rows, row.id)?)?;
         Ok(there.is_some_and(|stat| stat.same_version(&row.stat)))
     }

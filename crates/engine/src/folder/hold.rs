@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dunlin_index::{Millis, Storage};
-use dunlin_tree::disk::RowId;
+use dunlin_index::{EntryId, IndexError, Kind, Millis, Storage};
+use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 use dunlin_tree::scan::LocalChange;
 use dunlin_tree::settle::{RENAME_WINDOW_MS, RawKind};
 
 use super::Folder;
-use super::rows::{path_of, total, tree_rows};
+use super::error::Blocked;
+use super::rows::{is_below, path_of, total, tree_rows};
 
 /// More than this many entries, and more than half of the folder, at once is a mass.
 pub(super) const HOLD_ABOVE: u64 = 20;
@@ -56,6 +57,11 @@ impl Burst {
         self.last_at = now;
     }
 
+    /// Whether it may have begun and is not over yet.
+    fn is_on(&self, now: Millis) -> bool {
+        !self.rows.is_empty() || self.last_at + QUIET_MS >= now
+    }
+
     /// When it can be judged as a whole.
     pub(super) fn next_due(&self) -> Option<Millis> {
         let due = (self.last_at + QUIET_MS).min(self.first_at + BURST_MS_MAX);
@@ -77,6 +83,8 @@ pub(super) struct Vanishing {
     /// What was made on this disk a moment ago. A program that puts new files in the place of old
     /// ones, under other names, deletes the old ones none the less.
     made: BTreeMap<RowId, Millis>,
+    /// Rows of which the files were gone already when something came for them.
+    late: BTreeSet<RowId>,
 }
 
 /// How many entries were deleted.
@@ -122,8 +130,51 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Notes that something was removed, so that the burst it belongs to is judged as a whole.
     pub(super) fn note_removal(&mut self, kind: RawKind, now: Millis) {
         if matches!(kind, RawKind::Remove | RawKind::MovedFrom { .. }) {
+            if !self.vanishing.burst.is_on(now) {
+                self.vanishing.late.clear();
+            }
             self.vanishing.burst.goes_on(now);
         }
+    }
+
+    /// Notes what came for files that the user has removed a moment ago.
+    pub(super) fn note_late(
+        &mut self,
+        changed: &BTreeSet<EntryId>,
+        now: Millis,
+    ) -> Result<(), IndexError> {
+        if !self.vanishing.burst.is_on(now) {
+            return Ok(());
+        }
+        for entry in changed {
+            for row in self.rows.by_entry(*entry)? {
+                match self.stands(&row) {
+                    Ok(false) if row.kind != Kind::Directory => {
+                        self.vanishing.late.insert(row.id);
+                    }
+                    Ok(_) | Err(Blocked::Fs(_)) => {}
+                    Err(Blocked::Index(error)) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what a row's file held before it was removed was written by another user as well, and
+    /// came only afterwards: then it stays, as every edit does that whoever deletes has not seen.
+    pub(super) fn is_anew(&self, row: &Row) -> Result<bool, IndexError> {
+        Ok(self.vanishing.late.contains(&row.id) && self.index.has_twin(&row.item)?)
+    }
+
+    /// Whether that is so of anything in a directory.
+    pub(super) fn has_anew(&self, directory: RowId) -> Result<bool, IndexError> {
+        for id in &self.vanishing.late {
+            let Some(row) = self.rows.get(*id)? else { continue };
+            if is_below(&self.rows, *id, directory)? && self.is_anew(&row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes the deletions out of a batch: they wait until the burst is over.
@@ -192,6 +243,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         }
         self.vanishing.recent.push_back((now, deleted));
         self.carry_out(gone, false, now);
+        self.vanishing.late.clear();
         self.work(now);
     }
 

@@ -661,6 +661,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     ) -> Result<(), Refused> {
         let Some(mut row) = self.rows.get(row)? else { return Ok(()) };
         self.user_changed_name(path);
+        if self.is_anew(&row)? {
+            return Ok(self.forget_rows(&row)?);
+        }
         if row.kind == Kind::Directory && self.has_unseen(&row)? {
             // The user never saw all that is below: only what was on this disk is deleted.
             let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
@@ -682,6 +685,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Whether the index shows anything below the directory `row` that is not on this disk as
     /// shown.
     fn has_unseen(&self, row: &Row) -> Result<bool, Refused> {
+        if self.has_anew(row.id)? {
+            return Ok(true);
+        }
         let nothing_waits = self.dirty.is_empty()
             && self.retry.is_empty()
             && self.needs.lacks_nothing()

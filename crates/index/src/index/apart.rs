@@ -77,6 +77,14 @@ impl<S: Storage> Index<S> {
         Ok(rec.map(|rec| rec.values.iter().map(|(dot, _)| *dot).collect()).unwrap_or_default())
     }
 
+    /// Tells whether another value of the same entry, which nobody has replaced, holds the same:
+    /// what deletes the one deletes the other.
+    pub fn has_twin(&self, item: &ItemKey) -> Result<bool, IndexError> {
+        let Some(rec) = self.entry(&item.entry)? else { return Ok(false) };
+        let Some(content) = item.dot.and_then(|dot| rec.value(&dot)) else { return Ok(false) };
+        Ok(rec.values.iter().filter(|(_, value)| value.same_as(content)).count() > 1)
+    }
+
     /// Makes one value of a file or link an entry of its own, alone, without those that are equal to
     /// it, at a name in a directory whatever is shown there. Gives nothing when nobody shows that
     /// value any more.

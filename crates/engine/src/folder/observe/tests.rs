@@ -1,4 +1,5 @@
 use dunlin_tree::fs::{Fs, UserOp};
+use dunlin_tree::settle::{RawEvent, RawKind};
 
 use crate::folder::aside::aside_name;
 use crate::folder::testing::{Rig, path};
@@ -68,5 +69,35 @@ fn what_comes_to_where_the_user_has_put_the_same_is_there_once() {
         let files: Vec<String> = files.filter(|at| !at.starts_with(".dunlin/")).collect();
         assert_eq!(files, ["after/file"]);
         assert!(rig.folder.is_settled());
+    }
+}
+
+#[test]
+fn what_is_deleted_while_another_one_writes_the_same_stays() {
+    for below in ["", "dir/"] {
+        let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+        let file = format!("{below}file");
+        one.connect(&mut other);
+        one.disk.user(&UserOp::Write(path(&file), b"before".to_vec()));
+        one.folder.scan();
+        one.live(&mut other, 2_000);
+        one.part(&mut other);
+        for rig in [&mut one, &mut other] {
+            rig.write(&file, b"the same");
+        }
+        one.now = one.now.max(other.now);
+        let gone = path(if below.is_empty() { "file" } else { "dir" });
+        one.disk.user(&UserOp::Remove(gone.clone()));
+        let is_dir = !below.is_empty();
+        one.folder.event(RawEvent { kind: RawKind::Remove, path: gone, is_dir }, one.now);
+        one.connect(&mut other);
+        one.live(&mut other, 5_000);
+        for rig in [&one, &other] {
+            assert_eq!(rig.disk.content(&path(&file)).as_deref(), Some(&b"the same"[..]));
+            assert!(rig.folder.is_settled());
+        }
+        one.user(&UserOp::Remove(path(&file)));
+        one.live(&mut other, 5_000);
+        assert_eq!(other.disk.content(&path(&file)), None, "now it was seen");
     }
 }
