@@ -6,6 +6,10 @@ use crate::support::wait::wait_until;
 
 /// Files that come before the one that is asked for, if nobody asks.
 const OTHERS: usize = 6;
+/// The length of each, in bytes.
+const OTHER: usize = 3 << 19;
+/// The length of the file that is asked for.
+const WANTED: usize = 17 << 17;
 
 #[test]
 fn what_the_user_asks_for_comes_before_what_is_under_way() {
@@ -14,13 +18,14 @@ fn what_the_user_asks_for_comes_before_what_is_under_way() {
     group.nodes[0].cli(&["limit", "--up", "200kB/s"]).expect_code(0);
     let other = |number: usize| format!("other-{number}");
     for number in 0..OTHERS {
-        write(group.nodes[0].at(other(number)), bytes(number as u64, 3 << 19));
+        write(group.nodes[0].at(other(number)), bytes(number as u64, OTHER));
     }
     let deep = group.nodes[0].at("deep");
     std::fs::create_dir(&deep).expect("a directory");
-    write(deep.join("wanted"), bytes(99, 17 << 17));
+    write(deep.join("wanted"), bytes(99, WANTED));
     let (a, b) = (&group.nodes[0], &group.nodes[1]);
-    wait_until("A has indexed all", || a.folder().files == OTHERS as u64 + 1);
+    // A file that is seen before its writer comes to its first byte is indexed empty at first.
+    wait_until("A has indexed all", || a.folder().bytes == (OTHERS * OTHER + WANTED) as u64);
     wait_until("B knows of all, and some has come", || {
         let folder = b.folder();
         folder.need_files > OTHERS as u64 && folder.received_bytes > 0
@@ -29,8 +34,10 @@ fn what_the_user_asks_for_comes_before_what_is_under_way() {
     assert!(unknown.stderr.contains("nothing is known of nowhere"), "{}", unknown.stderr);
 
     b.cli(&["fetch", b.at("deep").to_str().expect("UTF-8")]).expect_code(0);
-    wait_until("it is there", || b.at("deep/wanted").exists());
-    assert_eq!(read(b.at("deep/wanted")), bytes(99, 17 << 17));
+    let wanted = b.at("deep/wanted");
+    let len = || std::fs::metadata(&wanted).map_or(0, |there| there.len());
+    wait_until("it is there", || len() == WANTED as u64);
+    assert_eq!(read(&wanted), bytes(99, WANTED));
     let there = (0..OTHERS).filter(|number| b.at(other(*number)).exists()).count();
     assert!(there < OTHERS, "the others would have come before it");
     a.cli(&["limit", "off"]).expect_code(0);
