@@ -172,6 +172,12 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if held.is_empty() {
             return Ok(false);
         }
+        // What has come for these is not on this disk yet: no deletion takes it along.
+        for row in held.remote.iter().chain(&held.overwritten).chain(&held.arrived) {
+            if let Some(row) = self.rows.get(*row)? {
+                self.dirty.insert(row.item.entry);
+            }
+        }
         for row in &held.local {
             let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
@@ -180,11 +186,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             } else {
                 // What has come back meanwhile was not deleted after all, but what was in it may be.
                 self.scan_wanted = true;
-            }
-        }
-        for row in &held.remote {
-            if let Some(row) = self.rows.get(*row)? {
-                self.dirty.insert(row.item.entry);
             }
         }
         self.release_overwrites(&held, now)?;

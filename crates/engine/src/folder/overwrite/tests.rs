@@ -259,38 +259,46 @@ fn files_that_come_and_go_are_no_mass_deletion() {
 
 #[test]
 fn deleting_a_directory_with_held_files_spares_what_others_have_written_meanwhile() {
-    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
-    let names: Vec<String> = (0..FILES).map(|number| format!("directory/{number}")).collect();
-    for (number, name) in names.iter().enumerate() {
-        one.disk.user(&UserOp::Write(path(name), old(number)));
+    for replaced in [true, false] {
+        let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+        let names: Vec<String> = (0..FILES).map(|number| format!("directory/{number}")).collect();
+        for (number, name) in names.iter().enumerate() {
+            one.disk.user(&UserOp::Write(path(name), old(number)));
+        }
+        one.folder.scan();
+        one.pass(2_000);
+        one.connect(&mut other);
+        one.live(&mut other, 2_000);
+        one.part(&mut other);
+        later(&mut one, 10 * WINDOW_MS);
+        for name in &names {
+            one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
+        }
+        one.folder.scan();
+        one.pass(BURST_MS_MAX + 1_000);
+        assert_eq!(one.folder.state(), FolderState::Held);
+        let last = &names[FILES - 1];
+        other.now = one.now;
+        other.write(last, b"theirs");
+        one.meet(&mut other);
+        one.folder.blobs(vec![(Hash::of(b"theirs"), None)], one.now);
+        one.part(&mut other);
+        // The user has never seen that when they put a file in the directory's place, or delete it.
+        one.disk.user(&UserOp::Remove(path("directory")));
+        if replaced {
+            one.disk.user(&UserOp::Write(path("directory"), b"a file".to_vec()));
+        }
+        one.folder.scan();
+        one.pass(2_000);
+        one.connect(&mut other);
+        one.live(&mut other, 2_000);
+        for rig in [&mut one, &mut other] {
+            rig.folder.approve(rig.now).expect("the index can be written");
+        }
+        one.live(&mut other, 60_000);
+        let theirs = other.disk.content(&path(last));
+        assert_eq!(theirs.as_deref(), Some(&b"theirs"[..]), "replaced: {replaced}");
+        let back = one.disk.content(&path(last)).as_deref() == Some(&b"theirs"[..]);
+        assert!(back || one.folder.need() == (1, 6), "it is on its way to this disk again");
     }
-    one.folder.scan();
-    one.pass(2_000);
-    one.connect(&mut other);
-    one.live(&mut other, 2_000);
-    one.part(&mut other);
-    later(&mut one, 10 * WINDOW_MS);
-    for name in &names {
-        one.disk.user(&UserOp::Write(path(name), name.clone().into_bytes()));
-    }
-    one.folder.scan();
-    one.pass(BURST_MS_MAX + 1_000);
-    assert_eq!(one.folder.state(), FolderState::Held);
-    let last = &names[FILES - 1];
-    other.now = one.now;
-    other.write(last, b"theirs");
-    one.meet(&mut other);
-    one.folder.blobs(vec![(Hash::of(b"theirs"), None)], one.now);
-    one.part(&mut other);
-    // The user has never seen that when they put a file in the directory's place.
-    one.disk.user(&UserOp::Remove(path("directory")));
-    one.user(&UserOp::Write(path("directory"), b"a file".to_vec()));
-    one.connect(&mut other);
-    one.live(&mut other, 2_000);
-    for rig in [&mut one, &mut other] {
-        rig.folder.approve(rig.now).expect("the index can be written");
-    }
-    one.live(&mut other, 60_000);
-    assert_eq!(other.disk.content(&path(last)).as_deref(), Some(&b"theirs"[..]));
-    assert_eq!(one.folder.need(), (1, 6), "it is on its way to this disk again");
 }
