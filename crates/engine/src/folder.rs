@@ -186,7 +186,11 @@ pub struct Folder<F, S: Storage> {
     /// Whether the disk was compared with the view since the start. Before that, nothing is known
     /// to be dirty of what an earlier run has left undone.
     compared: bool,
+    /// Whether the last run was not ended in good order, and this one has not looked at everything
+    /// yet.
     after_crash: bool,
+    /// Members that are connected and not heard until then.
+    unheard: BTreeSet<DeviceId>,
     /// Files that were found empty after a crash.
     suspects: BTreeMap<RowId, Stat>,
     replicator: Replicator,
@@ -261,6 +265,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             applied: parts.applied,
             compared: false,
             after_crash: parts.after_crash,
+            unheard: BTreeSet::new(),
             suspects: BTreeMap::new(),
             replicator: Replicator::new(me, parts.seed),
             settler: Settler::default(),
@@ -399,6 +404,10 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// A member is connected.
     pub fn peer_up(&mut self, peer: DeviceId, now: Millis) {
+        if self.is_deaf() {
+            self.unheard.insert(peer);
+            return;
+        }
         let out = self.replicator.peer_up(peer, &self.index, now);
         self.emit(out);
         self.dirty.extend(self.needs.peers_changed());
@@ -410,6 +419,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// A member is gone.
     pub fn peer_down(&mut self, peer: &DeviceId) {
+        self.unheard.remove(peer);
         self.replicator.peer_down(peer);
     }
 
@@ -428,6 +438,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     /// A message of a member came, directly or by gossip.
     ///
+    /// After a crash nothing is heard until the disk was looked at once: what the last run had put in
+    /// place and not noted is told from the user's edits by what the index showed at that time.
+    ///
     /// # Errors
     /// What is wrong with the message; nothing of it was taken.
     pub fn message(
@@ -436,6 +449,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         message: SyncMessage,
         now: Millis,
     ) -> Result<(), SyncError> {
+        if self.is_deaf() {
+            return Ok(());
+        }
         let handled = match self.replicator.on_message(from, message, &mut self.index, now) {
             Ok(handled) => handled,
             Err(error) => {
@@ -599,6 +615,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
 
     fn is_running(&self) -> bool {
         !self.paused && self.fault.is_none() && self.removed.is_none()
+    }
+
+    /// Whether others are not heard: this folder will look at its disk first.
+    fn is_deaf(&self) -> bool {
+        self.after_crash && !self.paused && self.removed.is_none()
     }
 
     fn emit(&mut self, out: Vec<Out>) {

@@ -81,13 +81,20 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             Ok(paired) => self.take_paired(paired, true, now),
             Err(error) => return self.scan_failed(error, now),
         }
-        self.after_crash = false;
+        if self.fault.is_none() {
+            self.after_crash = false;
+        }
         for warning in self.ignore.warnings() {
             let path = format!("{IGNORE_FILE}: {warning}");
             self.problems.insert(Problem { path, reason: "this rule is left out".to_owned() });
         }
         if let Err(error) = self.mark_unapplied() {
             return self.storage_fault(&error, now);
+        }
+        if !self.after_crash {
+            for peer in std::mem::take(&mut self.unheard) {
+                self.peer_up(peer, now);
+            }
         }
         self.work(now);
     }

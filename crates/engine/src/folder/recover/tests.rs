@@ -1,6 +1,8 @@
-use dunlin_tree::fs::{Fs, Kept, UserOp};
+use dunlin_index::EntryId;
+use dunlin_tree::fs::{Fault, Fs, FsErrorKind, Kept, UserOp};
 
 use crate::folder::testing::{Rig, path};
+use crate::types::FolderState;
 
 #[test]
 fn what_a_killed_process_has_moved_to_the_version_store_is_not_deleted() {
@@ -64,4 +66,44 @@ fn a_file_whose_row_another_one_has_taken_is_new() {
     let rows = ["after", "elsewhere"].map(|at| one.row(at).item);
     assert_ne!(rows[0].entry, rows[1].entry);
     assert_eq!(one.folder.index().counts().files, 2);
+}
+
+#[test]
+fn what_a_killed_process_has_put_in_place_is_known_when_the_first_look_fails() {
+    let (mut rigs, name) = ([Rig::new(), Rig::of_device(9)], path("file.md"));
+    for (at, rig) in rigs.iter_mut().enumerate() {
+        rig.write("file.md", format!("of device {at}").as_bytes());
+        rig.disk.inject(Fault::Halt(0));
+    }
+    let [one, other] = &mut rigs;
+    one.meet(other);
+    let shown = one.folder.index().children(EntryId::ROOT, None, 9).expect("read");
+    let copy = shown.iter().find(|item| item.conflict).expect("a conflict copy");
+    let copied = path(copy.name.as_str());
+    let (killed, other) =
+        if one.row("file.md").item == copy.key { (one, other) } else { (other, one) };
+    let [ours, theirs] =
+        [&*killed, &*other].map(|rig| rig.disk.content(&name).expect("it is there"));
+    // The process is killed when it has put in place what it has heard, on the other device, too.
+    for rig in [&mut *killed, &mut *other] {
+        rig.restart(false);
+    }
+    killed.disk.user(&UserOp::Rename(name.clone(), copied.clone()));
+    killed.disk.user(&UserOp::Write(name.clone(), theirs));
+    other.disk.user(&UserOp::Write(copied.clone(), ours.clone()));
+    killed.disk.inject(Fault::Once(4, FsErrorKind::Io));
+    other.connect(killed);
+    other.live(killed, 1_000);
+    assert_eq!(killed.folder.state(), FolderState::Error);
+    // Meanwhile the copy is touched elsewhere, and the file edited.
+    other.disk.set_time(2 * i64::try_from(other.now).expect("a date of our time") * 1_000_000);
+    other.disk.user(&UserOp::Write(copied.clone(), ours.clone()));
+    other.disk.user(&UserOp::Write(name.clone(), b"edited".to_vec()));
+    other.folder.scan();
+    other.live(killed, 30_000);
+    for rig in [killed, other] {
+        assert_eq!(rig.disk.content(&name).as_deref(), Some(&b"edited"[..]));
+        assert_eq!(rig.disk.content(&copied).as_ref(), Some(&ours));
+        assert!(rig.folder.is_settled());
+    }
 }
