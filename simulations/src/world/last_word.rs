@@ -53,7 +53,7 @@ impl World {
             let mut disk = self.disk(device);
             forget_merged(&mut disk, &view);
             for (what, there) in [("view", view), ("disk", disk)] {
-                if by_plain_names(&there) != by_plain_names(&expected) {
+                if !shows_the_same(&there, &expected) {
                     let apart = differences(&expected, &there);
                     let why = format!("after {path} was deleted, the {what} of {device}: {apart}");
                     return self.fail(why);
@@ -63,16 +63,30 @@ impl World {
     }
 }
 
-/// Gives what is shown, sorted, with copies under the names that theirs are derived from: when a
-/// name becomes free, a copy's own may become another. Nor do their times count: equal contents are
-/// shown as one, and which of them lends its time may change with the name.
-fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(String, String)> {
-    let plain = |path: &RelPath| -> String {
+/// Whether two views show the same. Copies stand for the names that theirs are derived from: when a
+/// name becomes free, a copy's own may become another. One that its user has renamed, which a removal
+/// has taken back, is an entry of its own again when what it was a copy of is deleted, and has its
+/// name: so copies of one directory may change names altogether.
+fn shows_the_same(one: &BTreeMap<RelPath, Shown>, other: &BTreeMap<RelPath, Shown>) -> bool {
+    let (one, other) = (by_plain_names(one), by_plain_names(other));
+    nameless_rest(&one, &other) == nameless_rest(&other, &one)
+}
+
+/// What is shown: directory, name, which is none of a copy that may have any, and what it is.
+type Plain = (String, Option<String>, String);
+
+/// Gives what is shown, and of each whether it is a copy: then its name is the one that its own is
+/// derived from. The times of copies do not count: equal contents are shown as one,
+/// and which of them lends its time may change with the name.
+fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(Plain, bool)> {
+    let plain = |path: &RelPath| -> (String, Option<String>) {
         let names = path.names().iter().map(|name| {
             let name = name.as_str();
-            name.split_once(COPY).map_or(name, |(plain, _)| plain)
+            name.split_once(COPY).map_or(name, |(plain, _)| plain).to_owned()
         });
-        names.collect::<Vec<_>>().join("/")
+        let mut names: Vec<String> = names.collect();
+        let name = names.pop();
+        (names.join("/"), name)
     };
     let timeless = |shown: &Shown| match shown {
         Shown::File { content, size, mode, .. } => {
@@ -80,14 +94,28 @@ fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(String, String)> {
         }
         other => other.clone(),
     };
-    let described = |path: &RelPath, shown: &Shown| {
+    let described = |(path, shown): (&RelPath, &Shown)| {
         let is_copy = path.to_string().contains(COPY);
-        format!("{:?}", if is_copy { timeless(shown) } else { shown.clone() })
+        let (directory, name) = plain(path);
+        let shown = if is_copy { timeless(shown) } else { shown.clone() };
+        ((directory, name, format!("{shown:?}")), is_copy)
     };
-    let mut shown: Vec<_> =
-        view.iter().map(|(path, shown)| (plain(path), described(path, shown))).collect();
-    shown.sort();
-    shown
+    view.iter().map(described).collect()
+}
+
+/// What one view shows and another one does not, copies without their names.
+fn nameless_rest(view: &[(Plain, bool)], other: &[(Plain, bool)]) -> Vec<Plain> {
+    let mut rest = view.to_vec();
+    for (there, _) in other {
+        if let Some(at) = rest.iter().position(|(here, _)| here == there) {
+            rest.remove(at);
+        }
+    }
+    let nameless =
+        |((directory, name, what), is_copy)| (directory, if is_copy { None } else { name }, what);
+    let mut rest: Vec<Plain> = rest.into_iter().map(nameless).collect();
+    rest.sort();
+    rest
 }
 
 /// Leaves out a path with all that is below it.
