@@ -452,6 +452,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if self.is_deaf() {
             return Ok(());
         }
+        let known = self.known_at_removal(now);
         let handled = match self.replicator.on_message(from, message, &mut self.index, now) {
             Ok(handled) => handled,
             Err(error) => {
@@ -480,7 +481,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         for blob in handled.blobs {
             self.dirty.extend(self.needs.keep_blob(blob.into()));
         }
-        if let Err(error) = self.note_late(&handled.changed, now) {
+        if let Some(known) = known
+            && let Err(error) = self.note_late(&handled.changed, &known)
+        {
             self.storage_fault(&error, now);
         }
         self.dirty.extend(handled.changed);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dunlin_index::{EntryId, IndexError, Kind, Millis, Storage};
+use dunlin_index::{Context, EntryId, IndexError, Millis, Storage};
 use dunlin_tree::disk::{Row, RowId};
 use dunlin_tree::fs::Fs;
 use dunlin_tree::scan::LocalChange;
@@ -84,7 +84,14 @@ pub(super) struct Vanishing {
     /// ones, under other names, deletes the old ones none the less.
     made: BTreeMap<RowId, Millis>,
     /// Rows of which the files were gone already when something came for them.
-    late: BTreeSet<RowId>,
+    late: BTreeMap<RowId, Late>,
+}
+
+/// What came for a file that was gone already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late {
+    /// Another user had moved it.
+    moved: bool,
 }
 
 /// How many entries were deleted.
@@ -103,6 +110,18 @@ impl Deleted {
 }
 
 impl Vanishing {
+    /// Notes that something was removed: what had come for files before that is seen.
+    fn begins(&mut self, now: Millis) {
+        if !self.burst.is_on(now) {
+            self.late.clear();
+        }
+    }
+
+    /// Notes that something was moved on this disk: it was not removed.
+    pub(super) fn moved(&mut self, row: &RowId) {
+        self.late.remove(row);
+    }
+
     /// Notes that something was made on this disk.
     pub(super) fn made(&mut self, row: RowId, now: Millis) {
         if self.made.len() >= MADE_MAX {
@@ -130,29 +149,30 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     /// Notes that something was removed, so that the burst it belongs to is judged as a whole.
     pub(super) fn note_removal(&mut self, kind: RawKind, now: Millis) {
         if matches!(kind, RawKind::Remove | RawKind::MovedFrom { .. }) {
-            if !self.vanishing.burst.is_on(now) {
-                self.vanishing.late.clear();
-            }
+            self.vanishing.begins(now);
             self.vanishing.burst.goes_on(now);
         }
     }
 
-    /// Notes what came for files that the user has removed a moment ago.
+    /// What is known, if the user may have removed something a moment ago.
+    pub(super) fn known_at_removal(&self, now: Millis) -> Option<Context> {
+        self.vanishing.burst.is_on(now).then(|| self.index.context().clone())
+    }
+
+    /// Notes what came for things that the user has removed a moment ago, when so much was known.
     pub(super) fn note_late(
         &mut self,
         changed: &BTreeSet<EntryId>,
-        now: Millis,
+        known: &Context,
     ) -> Result<(), IndexError> {
-        if !self.vanishing.burst.is_on(now) {
-            return Ok(());
-        }
         for entry in changed {
             for row in self.rows.by_entry(*entry)? {
                 match self.stands(&row) {
-                    Ok(false) if row.kind != Kind::Directory => {
-                        self.vanishing.late.insert(row.id);
+                    Ok(false) => {
+                        let moved = self.index.is_moved_since(&row.item, known)?;
+                        self.vanishing.late.entry(row.id).or_default().moved |= moved;
                     }
-                    Ok(_) | Err(Blocked::Fs(_)) => {}
+                    Ok(true) | Err(Blocked::Fs(_)) => {}
                     Err(Blocked::Index(error)) => return Err(error),
                 }
             }
@@ -160,15 +180,17 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
-    /// Whether what a row's file held before it was removed was written by another user as well, and
-    /// came only afterwards: then it stays, as every edit does that whoever deletes has not seen.
+    /// Whether another user has moved what a row stands for, or written what it holds as well, and that
+    /// came only after it was removed here: then it stays, as does all that whoever deletes has not
+    /// seen.
     pub(super) fn is_anew(&self, row: &Row) -> Result<bool, IndexError> {
-        Ok(self.vanishing.late.contains(&row.id) && self.index.has_twin(&row.item)?)
+        let Some(late) = self.vanishing.late.get(&row.id) else { return Ok(false) };
+        Ok(late.moved || self.index.has_twin(&row.item)?)
     }
 
     /// Whether that is so of anything in a directory.
     pub(super) fn has_anew(&self, directory: RowId) -> Result<bool, IndexError> {
-        for id in &self.vanishing.late {
+        for id in self.vanishing.late.keys() {
             let Some(row) = self.rows.get(*id)? else { continue };
             if is_below(&self.rows, *id, directory)? && self.is_anew(&row)? {
                 return Ok(true);
@@ -191,6 +213,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 LocalChange::Vanished { row, .. } if self.is_held(row) => {}
                 // What has lost its name to another in this batch is not part of a burst.
                 LocalChange::Vanished { row, .. } if !displaced.contains(&row) => {
+                    self.vanishing.begins(now);
                     self.vanishing.burst.add([row], now);
                 }
                 change => rest.push(change),

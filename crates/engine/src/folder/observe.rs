@@ -319,6 +319,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
                 // What it displaces may be the directory that it is in.
                 self.displace(displaces, batch, now)?;
                 batch.leaving.remove(&row);
+                self.vanishing.moved(&row);
                 self.moved(row, &to, stat, now)
             }
             LocalChange::Vanished { row, path } => self.vanished(row, &path, now),

@@ -4,9 +4,10 @@
 //! the disk of the device where the user acts they may be several files yet. Before an operation on
 //! one of these, the others are parted from it here.
 
-use super::entry::EntryRec;
+use super::entry::{EntryRec, Placed};
 use super::tree::Claimant;
 use super::{Index, naming};
+use crate::context::Context;
 use crate::error::IndexError;
 use crate::ids::{Dot, EntryId, Millis};
 use crate::item::{Content, ItemKey};
@@ -83,6 +84,15 @@ impl<S: Storage> Index<S> {
         let Some(rec) = self.entry(&item.entry)? else { return Ok(false) };
         let Some(content) = item.dot.and_then(|dot| rec.value(&dot)) else { return Ok(false) };
         Ok(rec.values.iter().filter(|(_, value)| value.same_as(content)).count() > 1)
+    }
+
+    /// Tells whether something that is still what `item` names was moved, by a record that `known`
+    /// does not cover.
+    pub fn is_moved_since(&self, item: &ItemKey, known: &Context) -> Result<bool, IndexError> {
+        let Some(rec) = self.entry(&item.entry)? else { return Ok(false) };
+        let is_it = rec.is_dir() || item.dot.is_some_and(|dot| rec.value(&dot).is_some());
+        let moved = |placed: &Placed| !known.covers(&placed.dot);
+        Ok(is_it && rec.placed.as_ref().is_some_and(moved))
     }
 
     /// Makes one value of a file or link an entry of its own, alone, without those that are equal to

@@ -101,3 +101,36 @@ fn what_is_deleted_while_another_one_writes_the_same_stays() {
         assert_eq!(other.disk.content(&path(&file)), None, "now it was seen");
     }
 }
+
+#[test]
+fn what_is_deleted_while_another_one_moves_it_stays() {
+    let cases = [
+        ("file", "file", "file", "new", "new"),
+        ("dir/file", "dir", "dir", "new", "new/file"),
+        ("dir/file", "dir", "dir/file", "dir/new", "dir/new"),
+        ("dir/file", "dir", "dir/file", "new", "new"),
+    ];
+    for (file, removed, from, to, stays) in cases {
+        let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+        one.connect(&mut other);
+        one.disk.user(&UserOp::Write(path(file), b"content".to_vec()));
+        one.folder.scan();
+        one.live(&mut other, 2_000);
+        let gone = path(removed);
+        one.disk.user(&UserOp::Remove(gone.clone()));
+        let is_dir = file != removed;
+        one.folder.event(RawEvent { kind: RawKind::Remove, path: gone, is_dir }, one.now);
+        other.disk.user(&UserOp::Rename(path(from), path(to)));
+        other.folder.scan();
+        one.live(&mut other, 5_000);
+        for rig in [&one, &other] {
+            let files = rig.disk.all_contents().into_iter().map(|(at, _)| at);
+            let files: Vec<String> = files.filter(|at| !at.starts_with(".dunlin/")).collect();
+            assert_eq!(files, [stays]);
+            assert!(rig.folder.is_settled());
+        }
+        one.user(&UserOp::Remove(path(stays)));
+        one.live(&mut other, 5_000);
+        assert_eq!(other.disk.content(&path(stays)), None, "now it was seen");
+    }
+}
