@@ -672,8 +672,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if self.is_anew(&row)? {
             return Ok(self.forget_rows(&row)?);
         }
-        if row.kind == Kind::Directory && self.has_unseen(&row)? {
-            // The user never saw all that is below: only what was on this disk is deleted.
+        if row.kind == Kind::Directory && (self.is_part(&row)? || self.has_unseen(&row)?) {
+            // The user never saw all that is below, or another directory holds the rest of it: only
+            // what was in this one is deleted.
             let children: Result<Vec<Row>, _> = self.rows.children(row.id).collect();
             for child in children? {
                 let below = path.join(&child.name).map_err(|_| Refused::Again)?;
@@ -688,6 +689,16 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         self.forget_rows(&row)?;
         self.local_event(path, "deleted");
         Ok(())
+    }
+
+    /// Whether the directory `row` is shown as one with another one on this disk.
+    fn is_part(&self, row: &Row) -> Result<bool, IndexError> {
+        for part in self.index.parts_of(row.item.entry)? {
+            if self.rows.by_entry(part)?.iter().any(|other| other.id != row.id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the index shows anything below the directory `row` that is not on this disk as

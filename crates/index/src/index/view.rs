@@ -145,6 +145,11 @@ impl<S: Storage> Index<S> {
         Ok(Some((self.canonical(place.parent)?, place.name)))
     }
 
+    /// Gives the directories that are shown as one with a directory, it among them.
+    pub fn parts_of(&self, dir: EntryId) -> Result<Vec<EntryId>, IndexError> {
+        self.union_of(dir)
+    }
+
     /// Gives the items in a directory, sorted by the names that they are shown under, strictly
     /// after `after`, at most `limit`.
     pub fn children(

@@ -107,3 +107,39 @@ fn what_a_killed_process_has_put_in_place_is_known_when_the_first_look_fails() {
         assert!(rig.folder.is_settled());
     }
 }
+
+#[test]
+fn what_a_user_renames_in_a_directory_that_a_killed_process_has_moved_stays() {
+    // Of two directories that are one the names decide which is shown.
+    for (after, before) in [("a", "b"), ("c", "d"), ("e", "f"), ("g", "h")] {
+        let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+        one.connect(&mut other);
+        one.disk.user(&UserOp::Write(path(&format!("{before}/file")), b"content".to_vec()));
+        one.disk.user(&UserOp::Symlink(path(after), "target".to_owned()));
+        one.folder.scan();
+        one.live(&mut other, 2_000);
+        one.part(&mut other);
+        let swap = [(after, "swapping"), (before, after), ("swapping", before)];
+        let swap = swap.map(|(from, to)| UserOp::Rename(path(from), path(to)));
+        swap.iter().for_each(|op| other.disk.user(op));
+        other.folder.scan();
+        other.pass(2_000);
+        one.disk.inject(Fault::Halt(0));
+        one.meet(&mut other);
+        one.restart(false);
+        // The process had done the same before it was killed, and not noted it. With another name for
+        // the only file in it, the directory is not known by that.
+        swap.iter().for_each(|op| one.disk.user(op));
+        let [old, new] = ["file", "new"].map(|name| path(&format!("{after}/{name}")));
+        one.disk.user(&UserOp::Rename(old, new.clone()));
+        one.connect(&mut other);
+        one.live(&mut other, 10_000);
+        for rig in [&one, &other] {
+            assert_eq!(rig.disk.content(&new).as_deref(), Some(&b"content"[..]));
+            assert!(rig.folder.is_settled());
+        }
+        one.user(&UserOp::Remove(path(after)));
+        one.live(&mut other, 5_000);
+        assert_eq!(other.fs().stat(&path(after)).expect("read"), None);
+    }
+}
