@@ -76,8 +76,8 @@ fn shows_the_same(one: &BTreeMap<RelPath, Shown>, other: &BTreeMap<RelPath, Show
 type Plain = (String, Option<String>, String);
 
 /// Gives what is shown, and of each whether it is a copy: then its name is the one that its own is
-/// derived from. The times of copies do not count: equal contents are shown as one,
-/// and which of them lends its time may change with the name.
+/// derived from. The times and modes of copies do not count: equal contents are
+/// shown as one, and which of them lends both may change with the name.
 fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(Plain, bool)> {
     let plain = |path: &RelPath| -> (String, Option<String>) {
         let names = path.names().iter().map(|name| {
@@ -88,16 +88,16 @@ fn by_plain_names(view: &BTreeMap<RelPath, Shown>) -> Vec<(Plain, bool)> {
         let name = names.pop();
         (names.join("/"), name)
     };
-    let timeless = |shown: &Shown| match shown {
-        Shown::File { content, size, mode, .. } => {
-            Shown::File { content: *content, size: *size, mode: *mode, mtime_ns: 0 }
+    let content_of = |shown: &Shown| match shown {
+        Shown::File { content, size, .. } => {
+            Shown::File { content: *content, size: *size, mode: 0, mtime_ns: 0 }
         }
         other => other.clone(),
     };
     let described = |(path, shown): (&RelPath, &Shown)| {
         let is_copy = path.to_string().contains(COPY);
         let (directory, name) = plain(path);
-        let shown = if is_copy { timeless(shown) } else { shown.clone() };
+        let shown = if is_copy { content_of(shown) } else { shown.clone() };
         ((directory, name, format!("{shown:?}")), is_copy)
     };
     view.iter().map(described).collect()
