@@ -470,12 +470,11 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         if let Some(refused) = handled.refused {
             self.refused(from, &refused, now);
         }
-        let held = self.held.judge_again();
-        for row in held.into_iter().chain(std::mem::take(&mut self.held.arrived)) {
-            // What came may approve what is held, or bring it back.
-            if let Ok(Some(row)) = self.rows.get(row) {
-                self.dirty.insert(row.item.entry);
-            }
+        // What came may approve what is held, or bring it back.
+        let mut held = self.held.judge_again();
+        held.append(&mut std::mem::take(&mut self.held.arrived));
+        if let Err(error) = self.look_at_rows(held) {
+            self.storage_fault(&error, now);
         }
         self.refresh_settings();
         for blob in handled.blobs {

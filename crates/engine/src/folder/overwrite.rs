@@ -294,7 +294,6 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             let Some(row) = self.rows.get(*row)? else { continue };
             let items = self.index.items(row.item.entry)?;
             self.overwrites.cleared.extend(items.iter().filter_map(|item| item.key.dot));
-            self.dirty.insert(row.item.entry);
         }
         Ok(())
     }

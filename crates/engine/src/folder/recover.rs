@@ -121,6 +121,19 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         Ok(())
     }
 
+    /// Has what rows stand for brought to what the view shows.
+    pub(super) fn look_at_rows(
+        &mut self,
+        rows: impl IntoIterator<Item = RowId>,
+    ) -> Result<(), IndexError> {
+        for row in rows {
+            if let Some(row) = self.rows.get(row)? {
+                self.dirty.insert(row.item.entry);
+            }
+        }
+        Ok(())
+    }
+
     /// Marks the entries of rows that the view does not show any more.
     fn mark_rows(&mut self) -> Result<(), IndexError> {
         let mut directories = vec![RowId::ROOT];
@@ -173,11 +186,8 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             return Ok(false);
         }
         // What has come for these is not on this disk yet: no deletion takes it along.
-        for row in held.remote.iter().chain(&held.overwritten).chain(&held.arrived) {
-            if let Some(row) = self.rows.get(*row)? {
-                self.dirty.insert(row.item.entry);
-            }
-        }
+        let awaited = held.remote.iter().chain(&held.overwritten).chain(&held.arrived);
+        self.look_at_rows(awaited.copied())?;
         for row in &held.local {
             let Some(row) = self.rows.get(*row)? else { continue };
             let path = path_of(&self.rows, row.id)?;
