@@ -2,7 +2,7 @@
 
 use dunlin_index::{Content, EntryId, IndexError, Item, ItemKey, Kind, Millis, RelPath, Storage};
 use dunlin_tree::disk::{Row, RowId};
-use dunlin_tree::fs::Fs;
+use dunlin_tree::fs::{Fs, Stat};
 
 use super::Folder;
 use super::error::Blocked;
@@ -245,6 +245,27 @@ impl<F: Fs, S: Storage> Folder<F, S> {
             row.item = item.key;
         }
         Ok(())
+    }
+
+    /// The row of a file that was found where the view shows this item. A process that ended before
+    /// the table was written may have moved it there as a conflict copy that had become an entry of
+    /// its own: its row then still names the entry that it was a version of.
+    pub(super) fn row_of_found(
+        &self,
+        key: &ItemKey,
+        stat: &Stat,
+    ) -> Result<Option<Row>, IndexError> {
+        if let Some(row) = row_of_item(&self.rows, key)? {
+            return Ok(Some(row));
+        }
+        for row in self.rows.by_inode(stat.ino)? {
+            let mut followed = row.clone();
+            self.follow_promotion(&mut followed)?;
+            if followed.item == *key {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the user has moved what others have deleted after they had edited it: what it was

@@ -18,7 +18,7 @@ use super::aside::is_aside_name;
 use super::durable::ROWS_STAGED_MAX;
 use super::error::{Blocked, Refused};
 use super::history::End;
-use super::rows::{blocks_of, holds, new_row, row_of_item, set_content};
+use super::rows::{blocks_of, holds, new_row, set_content};
 use super::texts::Draft;
 use crate::history::How;
 use crate::types::{Event, Problem};
@@ -432,7 +432,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
         let shown = self.index.lookup(parent, &name)?;
         let mut key = None;
         if let Some(item) = shown.filter(|item| item.content.same_as(content)) {
-            let elsewhere = row_of_item(&self.rows, &item.key)?;
+            let elsewhere = self.row_of_found(&item.key, &stat)?;
             if let Some(old) = elsewhere.as_ref().filter(|row| row.kind != Kind::Directory) {
                 // It is where it belongs. What stands at its old place is something else now, or the
                 // same file, which was to be moved here: that is here twice, and goes there.

@@ -143,3 +143,41 @@ fn what_a_user_renames_in_a_directory_that_a_killed_process_has_moved_stays() {
         assert_eq!(other.fs().stat(&path(after)).expect("read"), None);
     }
 }
+
+#[test]
+fn what_is_written_where_a_killed_process_has_moved_a_copy_away_is_no_edit_of_it() {
+    let (mut killed, mut other) = (Rig::new(), Rig::of_device(9));
+    killed.write("file", b"base");
+    killed.connect(&mut other);
+    killed.live(&mut other, 2_000);
+    killed.part(&mut other);
+    let root = killed.write("file", b"older").root.expect("a file's");
+    other.disk.set_time(2 * i64::try_from(other.now).expect("a date of our time") * 1_000_000);
+    other.write("file", b"newer");
+    // The older version becomes a conflict copy elsewhere, and then a file of its own.
+    killed.disk.inject(Fault::Halt(0));
+    killed.meet(&mut other);
+    other.folder.blobs(vec![(root, Some(b"older".as_slice().into()))], other.now);
+    other.write("file", b"newest");
+    let shown = other.folder.index().children(EntryId::ROOT, None, 9).expect("read");
+    let copy = shown.iter().find(|item| item.name.as_str() != "file").expect("the copy");
+    assert!(!copy.conflict);
+    let copied = path(copy.name.as_str());
+    killed.part(&mut other);
+    killed.meet(&mut other);
+    // The process is killed when it has moved it, and its user writes another file.
+    killed.restart(false);
+    killed.disk.user(&UserOp::Rename(path("file"), copied.clone()));
+    killed.disk.user(&UserOp::Write(path("file"), b"another".to_vec()));
+    killed.connect(&mut other);
+    killed.live(&mut other, 30_000);
+    for rig in [killed, other] {
+        assert_eq!(rig.disk.content(&copied).as_deref(), Some(&b"older"[..]));
+        let found = rig.disk.all_contents().into_iter();
+        let files = found.filter(|(at, _)| !at.starts_with(".dunlin/"));
+        let mut contents: Vec<_> = files.map(|(_, content)| content.to_vec()).collect();
+        contents.sort_unstable();
+        assert_eq!(contents, [&b"another"[..], b"newest", b"older"]);
+        assert!(rig.folder.is_settled());
+    }
+}
