@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dunlin_identity::Hash;
 use dunlin_index::PRIVATE_NAME;
-use dunlin_tree::fs::Memory;
+use dunlin_tree::fs::{Contents, Memory};
 
 use crate::packed::Packed;
 
@@ -67,7 +67,7 @@ pub fn is_at_or_below(path: &str, top: &str) -> bool {
 }
 
 /// The files on a disk at one moment, `.dunlin` included, by path.
-pub struct Files(Vec<(String, Arc<Vec<u8>>)>);
+pub struct Files(pub Contents);
 
 impl Files {
     /// Looks at a disk.

@@ -29,7 +29,7 @@ use dunlin_index::{Millis, RelPath};
 
 pub use error::{FsError, FsErrorKind};
 pub use folder::Folder;
-pub use mem::{Fault, MemFs, Memory, TOUCHED_MAX, Touched, UserOp};
+pub use mem::{Acted, Contents, Fault, MemFs, Memory, TOUCHED_MAX, Touched, UserOp};
 
 pub use real::{Kernel, RealFs};
 pub use types::{

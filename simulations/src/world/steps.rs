@@ -1,7 +1,7 @@
 //! The steps of a scenario: what users do.
 
 use dunlin_index::{Millis, RelPath};
-use dunlin_tree::fs::{Fs, UserOp};
+use dunlin_tree::fs::{Acted, Fs, UserOp};
 
 use super::{Ends, Event, Race, World};
 use crate::oracle::{Files, is_at_or_below};
@@ -158,6 +158,11 @@ impl World {
             if over.iter().enumerate().any(|(other_at, other)| other_at != at && replaces(other)) {
                 race.wrote.iter().for_each(|content| self.oracle.destroyed(content));
             }
+        }
+        // The moment may have come before this turn, when a user looked at the disk to act, or a file
+        // was hashed: then `before` does not have what was destroyed.
+        for Acted { before, after } in self.devices[device].disk.take_acted() {
+            self.oracle.user(device, &Files(before), &Files(after), &[]);
         }
     }
 

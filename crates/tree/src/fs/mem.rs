@@ -45,6 +45,18 @@ pub enum UserOp {
     Chmod(RelPath, u32),
 }
 
+/// The contents of files by their paths from the root, as [`Memory::all_contents`] gives them.
+pub type Contents = Vec<(String, Arc<Vec<u8>>)>;
+
+/// Something that the user was to do at a certain moment, and has done.
+#[derive(Debug)]
+pub struct Acted {
+    /// What was there just before.
+    pub before: Contents,
+    /// What was there just after.
+    pub after: Contents,
+}
+
 /// A failure to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,6 +130,11 @@ impl Memory {
         state.scheduled.entry(at).or_default().push(op);
     }
 
+    /// Takes what has come of [`Self::user_before`] since the last call, oldest first.
+    pub fn take_acted(&self) -> Vec<Acted> {
+        std::mem::take(&mut self.state().acted)
+    }
+
     /// Number of operations so far.
     pub fn operations(&self) -> u64 {
         self.state().operations
@@ -148,7 +165,7 @@ impl Memory {
 
     /// The contents of all files, those in `.dunlin` included, by their paths from the root. As long
     /// as one is held, nothing else is shown in its allocation: what is the same there is unchanged.
-    pub fn all_contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
+    pub fn all_contents(&self) -> Contents {
         self.state().all_contents()
     }
 

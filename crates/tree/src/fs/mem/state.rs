@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dunlin_index::{PRIVATE_NAME, RelPath, SafeName};
 
-use super::{Fault, TOUCHED_MAX, Touched, UserOp};
+use super::{Acted, Contents, Fault, TOUCHED_MAX, Touched, UserOp};
 use crate::fs::{FileKind, FsError, FsErrorKind as Kind, Stat};
 
 /// The root's inode number.
@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) grain_ns: i64,
     pub(super) operations: u64,
     pub(super) scheduled: BTreeMap<u64, Vec<UserOp>>,
+    /// What has come of it: never more than was scheduled.
+    pub(super) acted: Vec<Acted>,
     pub(super) faults: Faults,
     journal: Vec<Vec<Edit>>,
     touched: Vec<Touched>,
@@ -76,6 +78,7 @@ impl State {
             grain_ns: 1,
             operations: 0,
             scheduled: BTreeMap::new(),
+            acted: Vec::new(),
             faults: Faults::default(),
             journal: Vec::new(),
             touched: Vec::new(),
@@ -105,7 +108,9 @@ impl State {
         let number = self.operations;
         self.operations += 1;
         for op in self.scheduled.remove(&number).unwrap_or_default() {
+            let before = self.all_contents();
             self.user(&op);
+            self.acted.push(Acted { before, after: self.all_contents() });
         }
         if self.faults.halt.is_some_and(|at| number >= at) {
             return Err(Kind::Io);
@@ -333,7 +338,7 @@ impl State {
         (node.kind == FileKind::File).then(|| node.data.to_vec())
     }
 
-    pub(super) fn all_contents(&self) -> Vec<(String, Arc<Vec<u8>>)> {
+    pub(super) fn all_contents(&self) -> Contents {
         let mut found = Vec::new();
         let mut todo = vec![(String::new(), ROOT)];
         while let Some((path, ino)) = todo.pop() {

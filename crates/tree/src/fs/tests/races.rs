@@ -173,3 +173,17 @@ fn what_is_written_into_a_new_version_while_it_is_taken_back_stays_in_the_folder
         assert!(is_in_the_tree(&fs, b"users"), "{moment} {fault}: {all:?}");
     }
 }
+
+#[test]
+fn what_the_user_did_meanwhile_is_told_with_what_was_there_before_and_after() {
+    let (fs, _) = fresh(1, &[]);
+    fs.volume().user_before(1, UserOp::Remove(path("d/a")));
+    drop(fs.stat(&path("d/a")));
+    assert!(fs.volume().take_acted().is_empty());
+    drop(fs.stat(&path("d/a")));
+    let acted = fs.volume().take_acted();
+    let [Acted { before, after }] = acted.as_slice() else { panic!("{acted:?}") };
+    let has = |contents: &Contents| contents.iter().any(|(at, _)| at == "d/a");
+    assert!(has(before) && !has(after));
+    assert!(fs.volume().take_acted().is_empty());
+}
