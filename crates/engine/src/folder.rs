@@ -66,6 +66,7 @@ mod sweep;
 mod testing;
 mod texts;
 mod unions;
+mod unseen;
 mod upkeep;
 mod urgent;
 mod withdraw;

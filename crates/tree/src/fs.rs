@@ -306,6 +306,14 @@ pub trait Fs: Send + Sync {
     /// [`FsErrorKind::NotFound`] when the new parent directory is missing.
     fn restore(&self, version: &VersionId, to: &RelPath) -> Result<Moved, FsError>;
 
+    /// Moves a kept version back to `path`; where something stands there, to a free name beside it, as
+    /// `notes (recovered 1).txt`.
+    ///
+    /// # Errors
+    /// [`FsErrorKind::NotFound`] when the parent directory is missing, [`FsErrorKind::Exists`] when
+    /// no name beside it is free.
+    fn recover(&self, version: &VersionId, path: &RelPath) -> Result<(), FsError>;
+
     /// Moves a temporary file into the version store, as if it had stood at `path`.
     ///
     /// # Errors

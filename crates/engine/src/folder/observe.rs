@@ -349,7 +349,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// The row and the entry of the directory that `path` is in.
-    fn parent_of(&self, path: &RelPath) -> Result<(RowId, EntryId, SafeName), Refused> {
+    pub(super) fn parent_of(&self, path: &RelPath) -> Result<(RowId, EntryId, SafeName), Refused> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
             return Err(Refused::Again);
         };

@@ -85,7 +85,7 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     fn put_back_one(&mut self, version: &VersionId, kept: &Stat) -> Result<(), Blocked> {
         let rows = self.rows.by_inode(kept.ino)?;
         let Some(mut row) = rows.into_iter().find(|row| row.stat.same_version(kept)) else {
-            return Ok(());
+            return self.bring_back_unseen(version, kept);
         };
         let aside = aside_name(row.id);
         let places = [

@@ -425,6 +425,15 @@ impl<V: Volume> Fs for Folder<V> {
         self.restore_to(version, to)
     }
 
+    fn recover(&self, version: &VersionId, path: &RelPath) -> Result<(), FsError> {
+        let kept = Place::Kept(&version.batch, &version.path);
+        self.forget_size(&version.batch);
+        match self.rename_new(kept, Place::Tree(path)) {
+            Err(error) if error.kind() == Kind::Exists => self.put_beside(kept, path),
+            other => other,
+        }
+    }
+
     fn keep_temp(
         &self,
         temp: &TempName,

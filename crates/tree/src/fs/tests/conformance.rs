@@ -160,6 +160,30 @@ fn a_kept_tree_can_be_listed_and_restored() {
 }
 
 #[test]
+fn what_is_recovered_has_its_name_or_one_beside_it() {
+    on_each(|fs| {
+        fs.init(&marker()).unwrap();
+        fs.mkdir(&path("d"), 0o755).unwrap();
+        let contents: [&[u8]; 3] = [b"first", b"second", b"third"];
+        let versions = contents.map(|content| {
+            let stat = put(fs, "d/a.txt", content);
+            let kept = fs.keep(&path("d/a.txt"), &stat, NOW).unwrap();
+            let Kept::Done { version, .. } = kept else { panic!("{kept:?}") };
+            version
+        });
+        versions.iter().for_each(|version| fs.recover(version, &path("d/a.txt")).unwrap());
+        let names = ["d/a.txt", "d/a (recovered 1).txt", "d/a (recovered 2).txt"];
+        let found = names.map(|name| read(&*fs.open(&path(name)).unwrap()));
+        assert_eq!(found, contents);
+        let kept = fs.keep(&path("d/a.txt"), &fs.stat(&path("d/a.txt")).unwrap().unwrap(), NOW);
+        let Kept::Done { version, .. } = kept.unwrap() else { panic!("it is as it was") };
+        let error = fs.recover(&version, &path("none/a.txt")).unwrap_err();
+        assert_eq!(error.kind(), FsErrorKind::NotFound);
+        assert_eq!(read(&*fs.version_open(&version).unwrap()), b"first");
+    });
+}
+
+#[test]
 fn pruning_removes_the_oldest_and_spares_the_youngest() {
     on_each(|fs| {
         fs.init(&marker()).unwrap();
