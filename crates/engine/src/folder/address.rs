@@ -248,8 +248,9 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     }
 
     /// The row of a file that was found where the view shows this item. A process that ended before
-    /// the table was written may have moved it there as a conflict copy that had become an entry of
-    /// its own: its row then still names the entry that it was a version of.
+    /// the table was written may have put it there: in place of an older version, or as a conflict
+    /// copy that had become an entry of its own, so that its row still names the entry that it was a
+    /// version of.
     pub(super) fn row_of_found(
         &self,
         key: &ItemKey,
@@ -257,6 +258,16 @@ impl<F: Fs, S: Storage> Folder<F, S> {
     ) -> Result<Option<Row>, IndexError> {
         if let Some(row) = row_of_item(&self.rows, key)? {
             return Ok(Some(row));
+        }
+        let items = self.index.items(key.entry)?;
+        for row in self.rows.by_entry(key.entry)? {
+            let holds = |dot| row.item.dot == Some(dot);
+            let shows = |item: &Item| {
+                item.key == row.item || item.merged.iter().any(|(dot, _)| holds(*dot))
+            };
+            if !items.iter().any(shows) {
+                return Ok(Some(row));
+            }
         }
         for row in self.rows.by_inode(stat.ino)? {
             let mut followed = row.clone();

@@ -181,3 +181,34 @@ fn what_is_written_where_a_killed_process_has_moved_a_copy_away_is_no_edit_of_it
         assert!(rig.folder.is_settled());
     }
 }
+
+#[test]
+fn what_is_written_where_a_killed_process_has_moved_an_older_version_away_is_no_edit_of_it() {
+    let (mut one, mut other) = (Rig::new(), Rig::of_device(9));
+    one.connect(&mut other);
+    one.disk.user(&UserOp::Write(path("file.md"), b"older\n".to_vec()));
+    one.folder.scan();
+    one.live(&mut other, 2_000);
+    one.part(&mut other);
+    other.user(&UserOp::Rename(path("file.md"), path("away.md")));
+    other.write("away.md", b"older\nand newer\n");
+    other.write("file.md", b"another\n");
+    one.disk.inject(Fault::Halt(0));
+    one.meet(&mut other);
+    one.restart(false);
+    // The process had put both in place before it was killed, and the latter was then written anew.
+    one.disk.user(&UserOp::Remove(path("file.md")));
+    one.disk.user(&UserOp::Write(path("away.md"), b"older\nand newer\n".to_vec()));
+    one.disk.user(&UserOp::Write(path("file.md"), b"yet another\n".to_vec()));
+    one.connect(&mut other);
+    one.live(&mut other, 30_000);
+    for rig in [&one, &other] {
+        let away = rig.disk.content(&path("away.md"));
+        assert_eq!(away.as_deref(), Some(&b"older\nand newer\n"[..]));
+        let mut files = rig.disk.all_contents().into_iter();
+        assert!(files.any(|(at, content)| {
+            !at.starts_with(".dunlin/") && content.as_slice() == b"yet another\n"
+        }));
+        assert!(rig.folder.is_settled());
+    }
+}
