@@ -136,6 +136,14 @@ impl Rig {
         self.row(at)
     }
 
+    /// What the user's files hold, by name.
+    pub(crate) fn users(&self) -> Vec<(String, Vec<u8>)> {
+        let all = self.disk.all_contents().into_iter();
+        all.filter(|(path, _)| !path.starts_with(".dunlin/"))
+            .map(|(path, content)| (path, content.to_vec()))
+            .collect()
+    }
+
     /// The row of what is at a path.
     pub(crate) fn row(&self, at: &str) -> Row {
         self.folder.rows().find(&path(at)).expect("read").expect("it is there")

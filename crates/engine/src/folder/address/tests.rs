@@ -3,14 +3,6 @@ use dunlin_tree::fs::UserOp;
 
 use crate::folder::testing::{Rig, noise, path};
 
-/// What the user's files hold, by name.
-fn users(rig: &Rig) -> Vec<(String, Vec<u8>)> {
-    let all = rig.disk.all_contents().into_iter();
-    all.filter(|(path, _)| !path.starts_with(".dunlin/"))
-        .map(|(path, content)| (path, content.to_vec()))
-        .collect()
-}
-
 /// Two connected devices with a directory, and with two versions of another one, which both had or
 /// each has made. Gives the copy's name and content, too.
 fn conflicting(shared: bool) -> (Rig, Rig, String, Vec<u8>) {
@@ -26,7 +18,7 @@ fn conflicting(shared: bool) -> (Rig, Rig, String, Vec<u8>) {
     other.write("file", b"other");
     one.connect(&mut other);
     one.live(&mut other, 5_000);
-    let mut files = users(&one);
+    let mut files = one.users();
     let (copy, beside) = files.remove(1);
     assert!(copy.contains("(conflict ") && files.len() == 1, "{copy} {files:?}");
     (one, other, copy, beside)
@@ -62,7 +54,7 @@ fn what_is_done_to_one_of_two_equal_versions_on_a_disk_spares_the_other() {
         expected.sort_unstable();
         for rig in [&one, &other] {
             assert!(rig.folder.is_settled(), "{shared} {edit:?}");
-            let mut contents: Vec<_> = users(rig).into_iter().map(|(_, it)| it).collect();
+            let mut contents: Vec<_> = rig.users().into_iter().map(|(_, it)| it).collect();
             contents.sort_unstable();
             assert_eq!(contents, expected, "{shared} {edit:?}");
         }
@@ -86,7 +78,7 @@ fn a_copy_that_swaps_names_with_a_directory_takes_its_own_content_along() {
             assert_eq!(content("file"), winner, "{shared}");
             assert_eq!(content("the directory"), beside, "{shared}");
             assert_eq!(rig.row(&copy).kind, Kind::Directory, "{shared}");
-            assert_eq!(users(rig).len(), 2, "{shared}");
+            assert_eq!(rig.users().len(), 2, "{shared}");
         }
     }
 }

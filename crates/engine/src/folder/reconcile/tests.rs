@@ -7,11 +7,7 @@ use crate::types::FolderState;
 
 /// What the user's files hold.
 fn users(rig: &Rig) -> Vec<Vec<u8>> {
-    let all = rig.disk.all_contents().into_iter();
-    let mut users: Vec<_> = all
-        .filter(|(path, _)| !path.starts_with(".dunlin/"))
-        .map(|(_, content)| content.to_vec())
-        .collect();
+    let mut users: Vec<_> = rig.users().into_iter().map(|(_, content)| content).collect();
     users.sort_unstable();
     users
 }

@@ -1,17 +1,9 @@
-use dunlin_index::RelPath;
-use dunlin_tree::fs::{Fault, Fs, UserOp};
+use dunlin_tree::fs::{Fault, UserOp};
 
 use crate::folder::testing::{Rig, path};
 
 /// A file that does not merge.
 const NAME: &str = "photo.jpg";
-
-/// The names and contents of what a user sees.
-fn seen(rig: &Rig) -> Vec<(String, Vec<u8>)> {
-    let listing = rig.fs().list(&RelPath::root()).expect("the folder is there");
-    let names = listing.entries.into_iter().map(|(name, _)| name.to_string());
-    names.map(|name| (name.clone(), rig.disk.content(&path(&name)).expect("a file"))).collect()
-}
 
 /// Two devices with the same file, of which the other one's user changes it while they are apart.
 fn two(change: &UserOp) -> (Rig, Rig) {
@@ -38,8 +30,8 @@ fn restart(one: &mut Rig, other: &mut Rig) -> Vec<(String, Vec<u8>)> {
     one.connect(other);
     one.live(other, 20_000);
     assert!(one.folder.is_settled() && other.folder.is_settled());
-    assert_eq!(seen(one), seen(other));
-    seen(one)
+    assert_eq!(one.users(), other.users());
+    one.users()
 }
 
 /// What is on the disks when the user has saved the file just before the last operation of a process
